@@ -1,0 +1,114 @@
+"""How modulations are found: a few rate-aware steps on the latents, the base network frozen.
+
+    L = R + λ·D,   R in bits per sample position, D = 255²·MSE
+
+From the amortised start, Adam on y alone with soft rounding annealed to hard rounding (Agustsson and Theis 2020); the
+last steps round straight through, and the start is kept wherever the steps did not help.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from inrcodec.fields.grids import split_phases
+from inrcodec.fields.pyramid import Synthesis, lmbda
+from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
+
+EFFORT_STEPS = (0, 4, 8, 12, 16, 24, 48, 96, 200, 400)
+"""Adaptation steps of effort 0…9."""
+
+
+def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """−log2 of the probability of the unit cell around y under a logistic distribution."""
+    d = (y - mean).abs()
+    mass = torch.sigmoid((0.5 - d) / scale) - torch.sigmoid((-0.5 - d) / scale)
+    return -torch.log2(mass.clamp(min=1e-9))
+
+
+def estimated_bits(
+    prior: ContextPrior,
+    latents: list[Tensor],
+    targets: list[Tensor],
+    shape: tuple[int, ...],
+    op: Tensor,
+    rounding: Rounding = straight_through,
+) -> Tensor:
+    """Bits per item and level, [B, L], of `targets` where the context sees `latents`; both finest first."""
+    dims, groups = prior.config.dims, prior.config.groups
+    seen = [split_phases(y, dims) for y in latents]
+    coded = [split_phases(y, dims) for y in targets]
+    bits = [torch.zeros(len(op), device=op.device) for _ in latents]
+
+    def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
+        y = coded[level][phase].split(groups[level], 1)[group]
+        cost = logistic_bits(y, mean / FRACTION, scale_of(index))
+        bits[level] = bits[level] + cost.flatten(1).sum(1)
+        return seen[level][phase].split(groups[level], 1)[group]
+
+    prior.walk(shape, op, code, rounding)
+    return torch.stack(bits, 1)
+
+
+def rate_distortion(bits: Tensor, x: Tensor, decoded: Tensor, op: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(L, bits per position, MSE), each [B], from bits [B] and signals [B, C, *grid]."""
+    rate = bits / x[0, 0].numel()
+    mse = (x - decoded).square().flatten(1).mean(1)
+    return rate + lmbda(op) * 255**2 * mse, rate, mse
+
+
+def soft_round(y: Tensor, sharpness: float) -> Tensor:
+    """A smooth map between the identity (sharpness → 0) and rounding (→ ∞)."""
+    middle = torch.floor(y) + 0.5
+    return middle + torch.tanh(sharpness * (y - middle)) / (2 * math.tanh(sharpness / 2))
+
+
+def adapt(
+    start: list[Tensor],
+    x: Tensor,
+    op: Tensor,
+    synthesis: Synthesis,
+    prior: ContextPrior,
+    steps: int,
+    progress: Callable[[int], None],
+    rate: float = 0.012,
+) -> list[Tensor]:
+    """Amortised latents before rounding, finest first, → integer latents after `steps` steps.
+
+    x [1, C, *grid] in [0, 1]. The networks must not require gradients. `progress` is called after each step.
+    """
+    shape = tuple(x.shape[2:])
+    target = synthesis.from_signal(x)
+
+    def objective(y: list[Tensor], rounding: Rounding) -> Tensor:
+        decoded = synthesis(y, op, shape)[0]  # the colour space is orthonormal: the same distortion
+        bits = estimated_bits(prior, y, y, shape, op, rounding).sum(1)
+        return rate_distortion(bits, target, decoded, op)[0].sum()
+
+    first = [half_up(y) for y in start]
+    if steps == 0:
+        return first
+    latents = [y.detach().clone().requires_grad_() for y in start]
+    optimiser = torch.optim.Adam(latents, lr=rate, betas=(0.9, 0.98))
+    noise = torch.Generator(x.device).manual_seed(0)
+    for step in range(steps):
+        done = step / steps
+        for group in optimiser.param_groups:
+            group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+        if done > 0.8:
+            y = [straight_through(v) for v in latents]
+        else:
+            sharpness, spread = 2 + 8 * done, 0.5 * (1 - done)
+            y = []
+            for v in latents:
+                jitter = torch.rand(v.shape, generator=noise, device=v.device) - 0.5
+                y.append(soft_round(soft_round(v, sharpness) + spread * jitter, sharpness))
+        loss = objective(y, smooth)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        progress(1)
+    with torch.no_grad():
+        last = [half_up(v) for v in latents]
+        return min((last, first), key=lambda y: float(objective(y, half_up)))

@@ -1,0 +1,240 @@
+"""The whole story, both directions: file ⇄ signal ⇄ latents ⇄ symbols ⇄ container."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from inrcodec import basemodels, container, devices, formats
+from inrcodec.adaptation import EFFORT_STEPS
+from inrcodec.container import METHODS, MODALITIES, Header
+from inrcodec.errors import CorruptStream, LimitExceeded, OutOfMemory, UsageError
+from inrcodec.fields.field import Field
+from inrcodec.fields.pyramid import operating_point
+from inrcodec.methods import pyramid
+from inrcodec.methods.pyramid import PyramidModel
+from inrcodec.priors.context import OPERATING_POINTS
+from inrcodec.signal import SampleFormat, Signal
+from inrcodec.targets import Target, search
+
+MAX_PIXELS = 1 << 28
+"""Samples per channel beyond which a stream is refused unless the caller allows more."""
+
+Progress = Callable[[str, float], None]
+"""(what is being done, share of it done 0…1)"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to encode. At most one of quality, lmbda and the targets; none means quality 50."""
+
+    quality: float | None = None  # 0…100
+    lmbda: float | None = None  # λ of R + λ·D, R in bits per pixel, D in 255²·MSE
+    target_bpp: float | None = None  # bits per pixel of the file
+    target_psnr: float | None = None  # dB
+    target_bytes: int | None = None
+    effort: int = 5  # 0 = amortised start only … 9 = hundreds of adaptation steps
+    model: str | None = None  # the name of a base network; None = the default of the modality
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        given = [n for n in ("quality", "lmbda", "target_bpp", "target_psnr", "target_bytes") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other")
+        for name in given:
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0 or (value == 0 and name != "quality"):
+                raise UsageError(f"{name} must be positive, not {value}")
+        if self.quality is not None and self.quality > 100:
+            raise UsageError(f"quality must be within 0 and 100, not {self.quality}")
+        if not 0 <= self.effort < len(EFFORT_STEPS):
+            raise UsageError(f"effort must be within 0 and {len(EFFORT_STEPS) - 1}, not {self.effort}")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A finished stream, and what decoding it gave."""
+
+    data: bytes
+    header: Header
+    psnr: float  # dB over all channels, from decoding `data`; infinite if nothing differs
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def bpp(self) -> float:
+        return 8 * len(self.data) / math.prod(self.header.shape)
+
+
+def encode(source: Path | str | bytes | ArrayLike, **settings: object) -> bytes:
+    """A file, its bytes or samples [H, W(, C)] uint8 or uint16 → a stream. Keywords: the fields of `Settings`.
+
+    Raises members of `inrcodec.errors`.
+    """
+    return compress(_signal(source), Settings(**settings)).data  # type: ignore[arg-type]
+
+
+def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_: None) -> Encoded:
+    """Encode a signal: find the operating point if a target was given, adapt, code, and decode what was coded."""
+    started = time.monotonic()
+    info = basemodels.by_name(settings.model or basemodels.DEFAULT[signal.modality])
+    model = basemodels.load(info, devices.choose(settings.device))
+    pixels = math.prod(signal.values.shape[:2])
+
+    def attempt(point: int, effort: int) -> Encoded:
+        header = Header(
+            method=METHODS[info.method],
+            modality=MODALITIES[signal.modality],
+            model_id=info.id,
+            shape=signal.values.shape[:2],
+            samples=signal.format.to_byte(),
+            operating_point=point,
+        )
+        data = _write(signal, header, model, EFFORT_STEPS[effort], progress)
+        return Encoded(data, header, _psnr(signal, data, model), time.monotonic() - started, signal.notes)
+
+    try:
+        if settings.target_bpp is not None:
+            target = Target("bpp", settings.target_bpp, lambda e: e.bpp)
+        elif settings.target_bytes is not None:
+            target = Target("bytes", settings.target_bytes, lambda e: len(e.data))
+        elif settings.target_psnr is not None:
+            target = Target("dB", settings.target_psnr, lambda e: e.psnr)
+        else:
+            return attempt(_operating_point(settings), settings.effort)
+        best, note = search(attempt, target, settings.effort)
+        return replace(best, seconds=time.monotonic() - started, notes=(*best.notes, *note))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemory(f"not enough memory for {pixels} pixels: {str(error).splitlines()[0]}") from None
+
+
+def decode(
+    source: Path | str | bytes,
+    *,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    preview: bool = False,
+    device: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress = lambda *_: None,
+) -> NDArray[np.integer]:
+    """A stream → samples [H, W, C] in the dtype of the original.
+
+    scale: any positive real. size: (width, height). region: (x, y, width, height) in pixels of the original, of
+    which scale and size then speak. preview: data may end early, what is there is decoded.
+    Raises members of `inrcodec.errors`.
+    """
+    field = open_field(source, preview=preview, device=device, max_pixels=max_pixels)
+    return field.samples(scale=scale, size=size, region=region, max_pixels=max_pixels, progress=progress)
+
+
+def open_field(
+    source: Path | str | bytes, *, preview: bool = False, device: str = "auto", max_pixels: int = MAX_PIXELS
+) -> Field:
+    """A stream → the field it encodes, which can be evaluated at any coordinate."""
+    data = source if isinstance(source, bytes) else formats.load(Path(source))
+    header, sections = container.read(data, prefix=preview)
+    _check(header, max_pixels)
+    model = basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
+    try:
+        return _read(header, sections, model)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise OutOfMemory(f"not enough memory for {math.prod(header.shape)} pixels") from None
+
+
+def describe(source: Path | str | bytes) -> dict[str, object]:
+    """What a stream says of itself, without decoding it."""
+    data = source if isinstance(source, bytes) else formats.load(Path(source))
+    return container.describe(data)
+
+
+def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, progress: Progress) -> bytes:
+    sections: list[bytes] = []
+    coded = []
+    planes = _planes(signal.format)
+    total = len(planes) * len(pyramid.tiles(header.shape)) * max(steps, 1)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("adapting", done / total)
+
+    for channels in planes:
+
+        def features(window: pyramid.Window, channels: list[int] = channels) -> torch.Tensor:
+            (a, b), (c, d) = window
+            part = signal.format.to_features(signal.values[a:b, c:d, channels])
+            return torch.from_numpy(part).permute(2, 0, 1).expand(model.config.channels, -1, -1)
+
+        latents = pyramid.find_latents(model, features, header.shape, header.operating_point, steps, advance)
+        coded.append(
+            pyramid.write_symbols(model, latents, header.shape, header.operating_point, len(channels) == 1)
+        )
+    for level in range(pyramid.SECTIONS):
+        for plane in coded:
+            sections += plane[level]
+    return container.write(header, sections)
+
+
+def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
+    """The inverse of `_write`; sections that a prefix lacks leave the finest latents at zero."""
+    form = SampleFormat.from_byte(header.samples)
+    planes = _planes(form)
+    per_level = len(planes) * len(pyramid.tiles(header.shape))
+    levels = min(len(sections) // per_level, pyramid.SECTIONS)
+    if not levels:
+        raise CorruptStream(f"{len(sections)} sections; at least {per_level} are needed")
+    latents = []
+    for p, channels in enumerate(planes):
+        n = per_level // len(planes)
+        own = [sections[k * per_level + p * n : k * per_level + (p + 1) * n] for k in range(levels)]
+        latents.append(pyramid.read_symbols(model, own, header.shape, header.operating_point, len(channels) == 1))
+    return Field(model, header.shape, header.operating_point, form, latents)
+
+
+def _planes(form: SampleFormat) -> list[list[int]]:
+    """Channels that are coded together: colour, then alpha."""
+    colour = [0, 1, 2] if form.channels >= 3 else [0]
+    return [colour, [form.channels - 1]] if form.channels in (2, 4) else [colour]
+
+
+def _check(header: Header, max_pixels: int) -> None:
+    pixels = math.prod(header.shape)
+    if header.method not in METHODS.values() or header.modality not in MODALITIES.values():
+        raise CorruptStream(f"method {header.method} and modality {header.modality} are not known")
+    if len(header.shape) != 2:
+        raise CorruptStream(f"an image has 2 axes, not {len(header.shape)}")
+    if pixels > max_pixels:
+        raise LimitExceeded(f"{header.shape[1]}x{header.shape[0]} = {pixels} pixels; the limit is {max_pixels}")
+
+
+def _psnr(signal: Signal, data: bytes, model: PyramidModel) -> float:
+    """Decode a stream just written and compare: the encoder's last act. dB, over all channels."""
+    header, sections = container.read(data)
+    field = _read(header, sections, model)
+    error = 0.0
+    for where, decoded in field.tiles():
+        difference = signal.values[where].astype(np.float64) - decoded
+        error += float(np.square(difference).sum())
+    mse = error / signal.values.size
+    return 10 * math.log10(signal.format.peak**2 / mse) if mse else math.inf
+
+
+def _operating_point(settings: Settings) -> int:
+    if settings.lmbda is not None:
+        return operating_point(settings.lmbda)
+    quality = 50.0 if settings.quality is None else settings.quality
+    return round(quality / 100 * (OPERATING_POINTS - 1))
+
+
+def _signal(source: Path | str | bytes | ArrayLike) -> Signal:
+    if isinstance(source, (str, Path)):
+        return formats.read(Path(source))
+    return formats.read(source) if isinstance(source, bytes) else Signal.from_array(source)

@@ -1,0 +1,192 @@
+"""The container: header + sections ⇄ bytes. The only file that knows byte offsets; docs/format.md is normative.
+
+    magic 4 · version 1 · method 1 · modality 1 · model id 6 · shape varints · sample format 1 · operating point 1
+    · [modality block] · section count varint · section lengths varints · sections · CRC-32 of all before it
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+from inrcodec.errors import CorruptStream, LimitExceeded, NotAStream, TruncatedStream, UnsupportedVersion
+
+MAGIC = b"\x89INR"
+VERSION = 1
+MODEL_ID_BYTES = 6
+
+METHODS = {"pyramid": 1}
+MODALITIES = {"image": 1}
+"""Ids are frozen by a test and never reused."""
+
+MAX_SIDE = 1 << 24
+MAX_SECTIONS = 1 << 20
+MAX_BLOCK = 1 << 24
+
+_TILE = 1024  # samples a side of what one section of an image covers
+_AXES_SHIFT, _BLOCK_FLAG = 5, 0x80  # in the modality byte: id in bits 0-4, axes − 1 in bits 5-6, bit 7 = block follows
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a stream says before its payload. All fields are plain integers and bytes."""
+
+    method: int  # 1…255, see METHODS
+    modality: int  # 1…31, see MODALITIES
+    model_id: bytes  # first 6 bytes of the SHA-256 of the base network; zeros where a method has none
+    shape: tuple[int, ...]  # grid of the signal, 1 to 4 axes, each 1…2^24
+    samples: int  # 0…255, one byte: how samples looked in the file (`SampleFormat.to_byte`)
+    operating_point: int  # 0…255
+    block: bytes = b""  # what only this modality needs
+
+
+def write(header: Header, sections: list[bytes]) -> bytes:
+    """Header and sections, coarse to fine → the bytes of a file."""
+    modality = header.modality | (len(header.shape) - 1) << _AXES_SHIFT | (_BLOCK_FLAG if header.block else 0)
+    out = bytearray(MAGIC)
+    out += bytes((VERSION, header.method, modality))
+    out += header.model_id
+    for side in header.shape:
+        out += _varint(side)
+    out += bytes((header.samples, header.operating_point))
+    if header.block:
+        out += _varint(len(header.block)) + header.block
+    out += _varint(len(sections))
+    for section in sections:
+        out += _varint(len(section))
+    for section in sections:
+        out += section
+    return bytes(out + zlib.crc32(out).to_bytes(4, "little"))
+
+
+def read(data: bytes, prefix: bool = False) -> tuple[Header, list[bytes]]:
+    """The bytes of a file → header and sections.
+
+    With `prefix`, data may end early: the sections that are complete are returned and no check sum is verified.
+    Raises NotAStream, UnsupportedVersion, TruncatedStream, CorruptStream or LimitExceeded.
+    """
+    header, lengths, start = read_header(data)
+    sections, position = [], start
+    for length in lengths:
+        if position + length > len(data):
+            break
+        sections.append(data[position : position + length])
+        position += length
+    if prefix:
+        return header, sections
+    expected = start + sum(lengths) + 4
+    if len(data) < expected:
+        raise TruncatedStream(f"the stream has {len(data)} of {expected} bytes")
+    if len(data) > expected:
+        raise CorruptStream(f"{len(data) - expected} bytes follow the end of the stream")
+    stored, computed = int.from_bytes(data[-4:], "little"), zlib.crc32(data[:-4])
+    if stored != computed:
+        raise CorruptStream(f"the check sum is {computed:08x}, the stream says {stored:08x}")
+    return header, sections
+
+
+def read_header(data: bytes) -> tuple[Header, list[int], int]:
+    """The header, the length of every section, and where the first section starts."""
+    if data[:4] != MAGIC[: len(data)] or not data:
+        raise NotAStream(f"not an inrcodec stream: it starts with {data[:4].hex(' ') or 'nothing'}")
+    reader = _Reader(data, 4)
+    version = reader.byte()
+    if version != VERSION:
+        raise UnsupportedVersion(f"the stream has format version {version}; this program reads version {VERSION}")
+    method, modality = reader.byte(), reader.byte()
+    model_id = reader.take(MODEL_ID_BYTES)
+    shape = tuple(reader.varint("a side", 1, MAX_SIDE) for _ in range((modality >> _AXES_SHIFT & 3) + 1))
+    samples, operating_point = reader.byte(), reader.byte()
+    block = reader.take(reader.varint("the modality block", 1, MAX_BLOCK)) if modality & _BLOCK_FLAG else b""
+    count = reader.varint("the number of sections", 0, MAX_SECTIONS)
+    if count > len(data) - reader.position:  # every length takes a byte: do not loop on a lie
+        raise TruncatedStream(f"{count} section lengths announced, {len(data) - reader.position} bytes left")
+    lengths = [reader.varint("a section", 0, 1 << 40) for _ in range(count)]
+    header = Header(method, modality & 31, model_id, shape, samples, operating_point, block)
+    return header, lengths, reader.position
+
+
+def describe(data: bytes) -> dict[str, object]:
+    """What a stream says of itself, its payload unread; also for a stream that ends inside its payload.
+
+    Keys: format_version; method, modality: names, or numbers where they have none; model_id: hex; width and height
+    of an image, else shape; channels and bits, else samples: the byte; operating_point; bytes: what is there;
+    header_bytes: all but the payload, check sum included; payload_bytes: as announced; sections: how many;
+    section_bytes: their sizes, for an image one list per level, coarse to fine; bits_per_pixel (bits_per_sample
+    unless an image): of what is there; check_sum: "matches", "does not match" or "missing"; missing_bytes,
+    surplus_bytes.
+    Raises what `read_header` raises.
+    """
+    header, lengths, start = read_header(data)
+    samples = math.prod(header.shape)
+    payload = sum(lengths)
+    missing = start + payload + 4 - len(data)
+    image = header.modality == MODALITIES["image"] and len(header.shape) == 2
+    known = image and header.samples < 8
+    channels = (header.samples & 3) + 1
+    sizes: list[object] = list(lengths)
+    per_level = math.prod(-(-side // _TILE) for side in header.shape) * (1 if channels % 2 else 2)
+    if known and len(sizes) == 3 * per_level:
+        sizes = [lengths[k : k + per_level] for k in range(0, len(lengths), per_level)]
+    if missing:
+        check_sum = "missing" if missing > 0 else "does not match"
+    else:
+        check_sum = "matches" if int.from_bytes(data[-4:], "little") == zlib.crc32(data[:-4]) else "does not match"
+    return {
+        "format_version": VERSION,
+        "method": _name(METHODS, header.method),
+        "modality": _name(MODALITIES, header.modality),
+        "model_id": header.model_id.hex(),
+        **({"width": header.shape[1], "height": header.shape[0]} if image else {"shape": header.shape}),
+        **({"channels": channels, "bits": 16 if header.samples & 4 else 8} if known else {"samples": header.samples}),
+        "operating_point": header.operating_point,
+        "bytes": len(data),
+        "header_bytes": start + 4,
+        "payload_bytes": payload,
+        "sections": len(lengths),
+        "section_bytes": sizes,
+        "bits_per_pixel" if image else "bits_per_sample": round(8 * len(data) / samples, 4),
+        "check_sum": check_sum,
+        "missing_bytes": max(missing, 0),
+        "surplus_bytes": max(-missing, 0),
+    }
+
+
+def _name(ids: dict[str, int], number: int) -> str | int:
+    return next((name for name, value in ids.items() if value == number), number)
+
+
+class _Reader:
+    def __init__(self, data: bytes, position: int):
+        self.data, self.position = data, position
+
+    def take(self, count: int) -> bytes:
+        end = self.position + count
+        if end > len(self.data):
+            raise TruncatedStream(f"the stream ends at byte {len(self.data)}, inside its header")
+        out, self.position = self.data[self.position : end], end
+        return out
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def varint(self, what: str, low: int, high: int) -> int:
+        """LEB128, at most 6 bytes, shortest form only."""
+        value = 0
+        for shift in range(0, 42, 7):
+            byte = self.byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                if shift and byte == 0:
+                    raise CorruptStream(f"{what} is not written in its shortest form")
+                if not low <= value <= high:
+                    raise LimitExceeded(f"{what} is {value}; allowed are {low} to {high}")
+                return value
+        raise CorruptStream(f"{what} is longer than 6 bytes")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out + bytes([value]))

@@ -1,0 +1,50 @@
+"""Grids of cells in one, two or three dimensions: sizes at each stride, and the phases of a grid.
+
+The 2^d *phases* of a grid are its sub-lattices: phase (a, b) of a plane holds the cells (2k + a, 2l + b). Each has
+the size of the next coarser grid, which is what lets one convolution on the coarse grid see everything known so far.
+"""
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+def grid_sizes(shape: tuple[int, ...], levels: int) -> list[tuple[int, ...]]:
+    """Sizes at strides 1, 2, 4, …, 2^levels; each is half the one before, rounded up."""
+    sizes = [tuple(shape)]
+    for _ in range(levels):
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    return sizes
+
+
+def phases(dims: int) -> list[tuple[int, ...]]:
+    """Offsets of the phases in coding order: even parity first, so that later phases have neighbours on all sides."""
+    return sorted(product((0, 1), repeat=dims), key=lambda offset: (sum(offset) % 2, offset))
+
+
+def split_phases(x: Tensor, dims: int) -> list[Tensor]:
+    """[B, C, *grid] → 2^dims tensors [B, C, *ceil(grid / 2)] in coding order; an odd side is padded with zeros."""
+    x = F.pad(x, [p for n in reversed(x.shape[2:]) for p in (0, n % 2)])
+    return [x[(..., *(slice(o, None, 2) for o in offset))] for offset in phases(dims)]
+
+
+def merge_phases(parts: list[Tensor], size: tuple[int, ...]) -> Tensor:
+    """The inverse of `split_phases`, cut to `size`."""
+    dims = len(size)
+    order = phases(dims)
+    parts = [parts[order.index(offset)] for offset in product((0, 1), repeat=dims)]
+    for axis in range(-1, -dims - 1, -1):
+        parts = [
+            torch.stack(parts[k : k + 2], parts[k].ndim + axis + 1).flatten(axis - 1, axis)
+            for k in range(0, len(parts), 2)
+        ]
+    return parts[0][(..., *(slice(0, n) for n in size))]
+
+
+def depth_to_space(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """[B, 2^d·C, *grid] → [B, C, *size]: channel groups become the phases of a grid twice as fine."""
+    return merge_phases(list(x.chunk(2 ** len(size), 1)), size)

@@ -1,0 +1,266 @@
+"""The pyramid field: grids of latents at strides 2, 4, …, 2^L become a signal, coarse to fine.
+
+Decoding at level i, from features h and a signal estimate r at stride 2^i:
+
+    1. z_i = y_i / gain_i(λ)
+    2. h ← up(h) + in_i(z_i, r); h ← residual blocks, conditioned on λ
+    3. r ← inverse wavelet step of (r, detail bands of z_i) + correction_i(h)
+
+The wavelet is the skeleton; the networks are what training adds. `Analysis` is the mirror image: bottom-up features
+and the forward wavelet give the amortised start of y.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inrcodec.fields import wavelet
+from inrcodec.fields.grids import CONV, depth_to_space, grid_sizes, split_phases
+from inrcodec.priors.context import OPERATING_POINTS, PriorConfig
+
+# λ of R + λ·D, D the mean squared error in units of a 255-step scale, over the operating points 0…255.
+LMBDA_CENTRE = -3.565  # ln λ at the middle
+LMBDA_HALF_RANGE = 4.26
+
+
+@dataclass(frozen=True)
+class PyramidConfig:
+    """Sizes of a pyramid network. Lists run from the finest level (stride 2) to the coarsest."""
+
+    dims: int = 2
+    channels: int = 3
+    widths: tuple[int, ...] = (32, 48, 64, 64, 64)
+    blocks: tuple[int, ...] = (1, 1, 1, 1, 1)
+    prior_widths: tuple[int, ...] = (48, 48, 48, 48, 48)
+    colour: tuple[tuple[float, ...], ...] = field(
+        default=((0.57735, 0.57735, 0.57735), (0.707107, 0.0, -0.707107), (-0.408248, 0.816497, -0.408248))
+    )
+
+    @property
+    def levels(self) -> int:
+        return len(self.widths)
+
+    def latents(self, level: int) -> int:
+        """Latents per cell: the detail bands of every channel, and at the coarsest level the low band too."""
+        return self.channels * (2**self.dims - (level + 1 < self.levels))
+
+    @property
+    def prior(self) -> PriorConfig:
+        """The first channel (luma) is coded before the others (chroma)."""
+        per_channel = [self.latents(i) // self.channels for i in range(self.levels)]
+        rest = self.channels - 1
+        groups = tuple((n, n * rest) if rest else (n,) for n in per_channel)
+        return PriorConfig(self.dims, groups, self.prior_widths)
+
+
+Window = tuple[tuple[int, int], ...]
+"""(start, stop) per axis."""
+
+MARGIN = 8
+"""Cells by which a region exceeds what is asked of it: four 3^d convolutions and the wavelet reach 6."""
+
+
+def cell_regions(sizes: list[tuple[int, ...]], window: Window, stop: int = 0) -> dict[int, Window]:
+    """The cells of each level that a window of the grid at stride 2^stop depends on."""
+    regions = {}
+    for i in range(stop, len(sizes) - 1):
+        window = tuple(
+            (max(0, a // 2 - MARGIN), min(n, (b + 1) // 2 + MARGIN))
+            for (a, b), n in zip(window, sizes[i + 1], strict=True)
+        )
+        regions[i] = window
+    return regions
+
+
+def lmbda(op: Tensor) -> Tensor:
+    """Operating point 0…255 → λ of R + λ·D (R in bits per sample position, D = 255²·MSE)."""
+    return torch.exp(LMBDA_CENTRE + LMBDA_HALF_RANGE * _centred(op))
+
+
+def operating_point(lmbda: float) -> int:
+    """The operating point whose λ is nearest."""
+    t = (math.log(lmbda) - LMBDA_CENTRE) / LMBDA_HALF_RANGE
+    return min(max(round((t + 1) / 2 * (OPERATING_POINTS - 1)), 0), OPERATING_POINTS - 1)
+
+
+def _centred(op: Tensor) -> Tensor:
+    half = (OPERATING_POINTS - 1) / 2
+    return (op.float() - half) / half
+
+
+def embed(op: Tensor) -> Tensor:
+    """Operating points [B] → [B, 2]: t and t² − 1/3, t in −1…1."""
+    t = _centred(op)
+    return torch.stack([t, t * t - 1 / 3], -1)
+
+
+def _spread(x: Tensor, dims: int) -> Tensor:
+    """[..., C] → [..., C, 1, …] to meet `dims` more axes."""
+    return x.view(*x.shape, *[1] * dims)
+
+
+class Block(nn.Module):
+    """x + conv(gelu(scale(λ)·conv(x) + shift(λ))), both convolutions 3^d."""
+
+    def __init__(self, dims: int, width: int):
+        super().__init__()
+        self.dims = dims
+        self.conv1 = CONV[dims](width, width, 3, padding=1)
+        self.conv2 = CONV[dims](width, width, 3, padding=1)
+        self.film = nn.Linear(2, 2 * width)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+        with torch.no_grad():
+            self.conv2.weight *= 0.1
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        scale, shift = self.film(t).chunk(2, 1)
+        if len(t) == 1:  # one operating point: the conditioning moves into the weights, which saves a pass
+            weight = self.conv1.weight * _spread(1 + scale[0], self.dims + 1)
+            bias = torch.addcmul(shift[0], self.conv1.bias, 1 + scale[0])
+            inner = getattr(F, f"conv{self.dims}d")(x, weight, bias, padding=1)
+        else:
+            inner = torch.addcmul(_spread(shift, self.dims), self.conv1(x), _spread(1 + scale, self.dims))
+        return x + self.conv2(F.gelu(inner))
+
+
+def _small(conv: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        conv.weight *= 0.1
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+class Synthesis(nn.Module):
+    """Latents → signal: the decoder."""
+
+    colour: Tensor
+
+    def __init__(self, config: PyramidConfig):
+        super().__init__()
+        self.config = c = config
+        conv, levels = CONV[c.dims], range(c.levels)
+        self.register_buffer("colour", torch.tensor(c.colour))
+        n = max(c.latents(i) for i in levels)
+        self.gain_log = nn.Parameter(torch.tensor([2.1, 2.0, 0.0]).repeat(c.levels, n, 1))
+        self.enter = nn.ModuleList(
+            conv(c.latents(i) + (c.channels if i + 1 < c.levels else 0), c.widths[i], 3, padding=1) for i in levels
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(Block(c.dims, c.widths[i]) for _ in range(c.blocks[i])) for i in levels
+        )
+        self.up = nn.ModuleList(conv(c.widths[i + 1], 2**c.dims * c.widths[i], 1) for i in levels[:-1])
+        self.correct = nn.ModuleList(
+            _small(conv(c.widths[i], 2**c.dims * c.channels, 3, padding=1)) for i in levels
+        )
+
+    def gain(self, level: int, op: Tensor) -> Tensor:
+        """Latents per unit of signal, [B, n, 1, …]: the quantiser's inverse step."""
+        t = embed(op)
+        a, b, c = self.gain_log[level, : self.config.latents(level)].unbind(-1)
+        return _spread(torch.exp(a + t[:, :1] * b + t[:, 1:] * c), self.config.dims)
+
+    def step(
+        self, i: int, h: Tensor | None, r: Tensor | None, y: Tensor, op: Tensor, size: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → h, r [B, C, *size] one stride finer."""
+        c = self.config
+        z = y / self.gain(i, op)
+        channels = z.unflatten(1, (c.channels, -1))  # [B, C, bands, *cells]
+        if r is None:
+            x, r, details = self.enter[i](z), channels[:, :, 0], channels[:, :, 1:]
+        else:
+            x, details = self.enter[i](torch.cat([z, r], 1)), channels
+        h = x if h is None else x + h
+        for block in self.blocks[i]:
+            h = block(h, embed(op))
+        r = wavelet.synthesise([r, *details.unbind(2)], size)
+        return h, r + depth_to_space(self.correct[i](h), size)
+
+    def rise(self, i: int, h: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Features of level i → start of the features of level i − 1 on its grid `size`."""
+        return depth_to_space(self.up[i - 1](h), size)
+
+    def forward(
+        self, latents: list[Tensor], op: Tensor, shape: tuple[int, ...], window: Window | None = None, stop: int = 0
+    ) -> tuple[Tensor, Tensor, Window]:
+        """Latents [B, n, *grid], finest first (any real dtype) → the signal on a window of the grid.
+
+        Returns r [B, C, *region] in the colour space of the network, the features h [B, w_0, *cells] that made it,
+        and the region: at least the window, so that cells at its border have seen all that they should.
+        With `stop` > 0 the levels finer than that are not read, and r, h and region live at stride 2^stop.
+        """
+        dims = self.config.dims
+        sizes = grid_sizes(shape, self.config.levels)
+        regions = cell_regions(sizes, window or tuple((0, n) for n in sizes[stop]), stop)
+        h = r = None
+        output: Window = ()
+        for i in range(self.config.levels - 1, stop - 1, -1):
+            cells = regions[i]
+            y = latents[i][(..., *(slice(a, b) for a, b in cells))].to(self.colour)
+            if h is not None and r is not None:
+                inner = tuple(slice(a - start, b - start) for (a, b), (start, _) in zip(cells, output, strict=True))
+                h, r = h[(..., *inner)], r[(..., *inner)]
+            output = tuple((2 * a, min(2 * b, n)) for (a, b), n in zip(cells, sizes[i], strict=True))
+            size = tuple(b - a for a, b in output)
+            h, r = self.step(i, h, r, y, op, size)
+            if i > stop:
+                h = self.rise(i, h, size)
+        assert h is not None and r is not None and len(output) == dims
+        return r, h, output
+
+    def to_signal(self, r: Tensor) -> Tensor:
+        """The orthonormal colour space, centred → features."""
+        return torch.einsum("oc,bo...->bc...", self.colour, r) + 0.5
+
+    def from_signal(self, x: Tensor) -> Tensor:
+        """The inverse of `to_signal`."""
+        return torch.einsum("oc,bc...->bo...", self.colour, x - 0.5)
+
+
+class Analysis(nn.Module):
+    """Signal → latents before rounding: the amortised start."""
+
+    def __init__(self, config: PyramidConfig):
+        super().__init__()
+        self.config = c = config
+        conv, levels = CONV[c.dims], range(c.levels)
+        self.enter = nn.ModuleList(
+            conv(2**c.dims * (c.widths[i - 1] if i else c.channels), c.widths[i], 1 if i else 3, padding=0 if i else 1)
+            for i in levels
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(Block(c.dims, c.widths[i]) for _ in range(c.blocks[i])) for i in levels
+        )
+        self.leave = nn.ModuleList(_small(conv(2 * c.widths[i], c.latents(i), 3, padding=1)) for i in levels)
+
+    def forward(self, x: Tensor, op: Tensor, synthesis: Synthesis, quantise) -> tuple[list[Tensor], Tensor, Tensor]:
+        """x [B, C, *grid] in [0, 1] → latents before rounding, finest first; the decoded signal; its features.
+
+        Each level sees what the decoder has by then, so `quantise` (rounding or a relaxation) runs inside.
+        """
+        c = self.config
+        sizes = grid_sizes(tuple(x.shape[2:]), c.levels)
+        t = embed(op)
+        f, features = x - 0.5, []
+        low, bands = synthesis.from_signal(x), []
+        for i in range(c.levels):
+            f = self.enter[i](torch.cat(split_phases(f, c.dims), 1))
+            for block in self.blocks[i]:
+                f = block(f, t)
+            features.append(f)
+            low, *details = wavelet.analyse(low, c.dims)
+            bands.append(([low] if i + 1 == c.levels else []) + details)
+        h = r = None
+        latents: list[Tensor] = []
+        for i in reversed(range(c.levels)):
+            seen = torch.zeros_like(features[i]) if h is None else h
+            y = torch.stack(bands[i], 2).flatten(1, 2) + self.leave[i](torch.cat([features[i], seen], 1))
+            latents.insert(0, y * synthesis.gain(i, op))
+            h, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i])
+            if i > 0:
+                h = synthesis.rise(i, h, sizes[i])
+        return latents, synthesis.to_signal(r), h

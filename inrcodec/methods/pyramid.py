@@ -1,0 +1,221 @@
+"""The pyramid as a method: {pyramid field, grids of latents, few-step adaptation, learned gain, context prior}.
+
+`write_symbols` and `read_symbols` mirror each other. A large grid is cut into tiles of 1024 for the entropy coder and
+for the search; the synthesis knows of no tiles, so there are no seams.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import product
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inrcodec import entropy
+from inrcodec.adaptation import adapt
+from inrcodec.errors import CorruptStream
+from inrcodec.fields.grids import grid_sizes, phases, split_phases
+from inrcodec.fields.head import Head
+from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis, Window
+from inrcodec.priors.context import ContextPrior, IntegerLayer, half_up
+from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables
+
+TILE = 1024  # a multiple of every stride
+HALO = 64  # what a tile sees of its neighbours while its latents are found
+SECTIONS = 3  # per tile: all coarse levels, stride 4, stride 2
+
+Latents = list[Tensor]
+"""int16 [n, *grid] per level, finest first: one plane of a signal."""
+
+
+class PyramidModel(nn.Module):
+    """The networks and tables of one base network."""
+
+    def __init__(self, config: PyramidConfig, tails: NDArray[np.int32]):
+        super().__init__()
+        self.config = config
+        self.synthesis = Synthesis(config)
+        self.analysis = Analysis(config)
+        self.prior = ContextPrior(config.prior, IntegerLayer)
+        self.head = Head(config.dims, config.channels, config.widths[0])
+        self.tables = LatentTables(tails)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "PyramidModel":
+        """From the bytes of a safetensors file. Raises ValueError, KeyError or RuntimeError if it is not one."""
+        tensors = safetensors.torch.load(data)
+        fields = json.loads(bytes(tensors.pop("config").tolist()))
+        config = PyramidConfig(**{k: _tuples(v) for k, v in fields.items()})
+        model = cls(config, tensors.pop("tails").numpy())
+        for name, layer in model.prior.named_modules():
+            if isinstance(layer, IntegerLayer):
+                layer.load(*(tensors.pop(f"prior.{name}.{part}") for part in ("weight", "shift", "bias")))
+        state = model.state_dict()
+        missing = model.load_state_dict(tensors | {k: v for k, v in state.items() if k.startswith("prior.")})
+        assert not missing.missing_keys
+        return model.requires_grad_(False).to(memory_format=torch.channels_last).eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.synthesis.colour.device
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def tiles(shape: tuple[int, ...]) -> list[Window]:
+    """The tiles of a grid, row by row."""
+    return list(product(*([(a, min(a + TILE, n)) for a in range(0, n, TILE)] for n in shape)))
+
+
+def find_latents(
+    model: PyramidModel,
+    features: Callable[[Window], Tensor],
+    shape: tuple[int, ...],
+    operating_point: int,
+    steps: int,
+    progress: Callable[[int], None],
+) -> Latents:
+    """Features of a window [C, *window] in [0, 1] → the latents of the whole grid. One tile at a time."""
+    levels = model.config.levels
+    sizes = grid_sizes(shape, levels)
+    latents = [
+        torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])
+    ]
+    op = torch.tensor([operating_point], device=model.device)
+    for tile in tiles(shape):
+        window = tuple((max(0, a - HALO), min(n, b + HALO)) for (a, b), n in zip(tile, shape, strict=True))
+        x = features(window)[None].to(model.device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            start, _, _ = model.analysis(x, op, model.synthesis, half_up)
+        found = adapt(start, x, op, model.synthesis, model.prior, steps, progress)
+        for i, (whole, part) in enumerate(zip(latents, found, strict=True)):
+            stride = 2 ** (i + 1)
+            inner = tuple((a // stride, -(-b // stride)) for a, b in tile)
+            local = (slice(a - w // stride, b - w // stride) for (a, b), (w, _) in zip(inner, window, strict=True))
+            values = part[0][(..., *local)].clamp(-LARGEST, LARGEST)
+            whole[(..., *(slice(a, b) for a, b in inner))] = values.to("cpu", torch.int16)
+    return latents
+
+
+class _Parts:
+    """Where the symbols of a part are: what the two directions of coding share."""
+
+    def __init__(self, model: PyramidModel, shape: tuple[int, ...], first_only: bool):
+        self.tables = model.tables
+        self.groups = model.config.prior.groups
+        self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
+        self.sizes = grid_sizes(shape, model.config.levels)
+        self.offsets = phases(model.config.dims)
+
+    def valid(self, level: int, phase: int) -> tuple[slice, ...]:
+        """Cells of a phase that exist; an odd side leaves some phases shorter."""
+        cells = self.sizes[level + 1]
+        return tuple(slice(0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True))
+
+    @staticmethod
+    def section(level: int) -> int:
+        return SECTIONS - 1 - min(level, SECTIONS - 1)
+
+
+def _integers(x: Tensor, valid: tuple[slice, ...]) -> NDArray[np.int32]:
+    return x[0][(..., *valid)].to("cpu", torch.int32).numpy().ravel()
+
+
+class _Writer(_Parts):
+    def __init__(self, model: PyramidModel, latents: Latents, shape: tuple[int, ...], first_only: bool):
+        super().__init__(model, shape, first_only)
+        dims = model.config.dims
+        self.known = [split_phases(y[None].to(model.device, torch.float32), dims) for y in latents]
+        self.sections: list[list] = [[] for _ in range(SECTIONS)]
+
+    def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
+        part = self.known[level][phase].split(self.groups[level], 1)[group]
+        if group and self.first_only:
+            return part
+        valid = self.valid(level, phase)
+        y, m, k = (_integers(x, valid) for x in (part, mean, index))
+        symbols, indices, wide = self.tables.to_alphabet(y, m, k)
+        out = self.sections[self.section(level)]
+        out.append((symbols, indices))
+        out.append((wide, np.full(len(wide), UNIFORM, np.uint16)))
+        return part
+
+
+class _Reader(_Parts):
+    def __init__(self, model: PyramidModel, sections: list[bytes], shape: tuple[int, ...], first_only: bool):
+        super().__init__(model, shape, first_only)
+        self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
+
+    def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
+        part = torch.zeros_like(mean)
+        if group and self.first_only:
+            return part
+        valid = self.valid(level, phase)
+        m, k = _integers(mean, valid), _integers(index, valid)
+        decoder = self.decoders[self.section(level)]
+        indices = self.tables.indices(m, k)
+        symbols = decoder.decode(indices)
+        escapes = int(self.tables.escapes(symbols, k).sum())
+        wide = decoder.decode(np.full(2 * escapes, UNIFORM, np.uint16))
+        y = self.tables.from_alphabet(symbols, m, k, wide)
+        if np.abs(y).max(initial=0) > LARGEST:
+            raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
+        inner = part[0][(..., *valid)]
+        inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
+        return part
+
+
+def _tile_of(latents: Latents, tile: Window) -> Latents:
+    cut = []
+    for i, y in enumerate(latents):
+        stride = 2 ** (i + 1)
+        cut.append(y[(..., *(slice(a // stride, -(-b // stride)) for a, b in tile))])
+    return cut
+
+
+def write_symbols(
+    model: PyramidModel, latents: Latents, shape: tuple[int, ...], operating_point: int, first_only: bool
+) -> list[list[bytes]]:
+    """Latents → [section, coarse to fine][tile] → bytes."""
+    op = torch.tensor([operating_point], device=model.device)
+    out: list[list[bytes]] = [[] for _ in range(SECTIONS)]
+    for tile in tiles(shape):
+        size = tuple(b - a for a, b in tile)
+        writer = _Writer(model, _tile_of(latents, tile), size, first_only)
+        with torch.no_grad():
+            model.prior.walk(size, op, writer)
+        for k, parts in enumerate(writer.sections):
+            out[k].append(entropy.encode(parts, model.tables))
+    return out
+
+
+def read_symbols(
+    model: PyramidModel, sections: list[list[bytes]], shape: tuple[int, ...], operating_point: int, first_only: bool
+) -> Latents:
+    """The inverse of `write_symbols`; with fewer than all sections, the finest levels stay zero.
+
+    Raises CorruptStream.
+    """
+    levels = model.config.levels
+    sizes = grid_sizes(shape, levels)
+    latents = [
+        torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])
+    ]
+    op = torch.tensor([operating_point], device=model.device)
+    for t, tile in enumerate(tiles(shape)):
+        size = tuple(b - a for a, b in tile)
+        reader = _Reader(model, [tiles_of[t] for tiles_of in sections], size, first_only)
+        stop = SECTIONS - len(sections)
+        with torch.no_grad():
+            found = model.prior.walk(size, op, reader, stop=stop)
+        for decoder in reader.decoders:
+            decoder.finish()
+        for whole, part in zip(_tile_of(latents, tile)[stop:], found, strict=True):
+            whole.copy_(part[0])
+    return latents

@@ -1,0 +1,181 @@
+"""The context prior of the pyramid: from the symbols known so far to table indices, in integers only.
+
+    P(y) = Π P(y_phase,group | coarser levels, phases and groups of this level already coded)
+
+Levels go coarse to fine; inside a level the 2^d phases of the grid follow one another, each on the grid of the next
+coarser level; inside a phase the first feature (luma) goes before the others (chroma). Everything that reaches the
+entropy coder is an integer: weights are int8, activations 0…255, biases a table per operating point. The arithmetic
+runs in float32 tensors whose values are integers, with every partial sum proven below 2^24 at load: such sums are
+exact in any order, hence equal on every device, thread count and batch size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inrcodec.fields.grids import depth_to_space, grid_sizes, merge_phases
+
+OPERATING_POINTS = 256
+ACTIVATION_MAX = 255
+UNIT = 64  # an activation of 64 stands for 1.0
+FRACTION = 8  # means and scale indices come on a grid of 1/8
+SCALES = 80
+BIAS_BITS = 16
+EXACT = 1 << 24  # integers up to here are exact in float32
+
+Code = Callable[[int, int, int, Tensor, Tensor], Tensor]
+"""(level, phase, group, mean·8 [B, C, *grid], scale index [B, C, *grid]) → the symbols [B, C, *grid] of that part."""
+
+Rounding = Callable[[Tensor], Tensor]
+
+
+def half_up(x: Tensor) -> Tensor:
+    """The rounding of the format: ⌊x + 1/2⌋."""
+    return torch.floor(x + 0.5)
+
+
+def smooth(x: Tensor) -> Tensor:
+    """No rounding: the relaxation through which adaptation takes gradients."""
+    return x
+
+
+def straight_through(x: Tensor) -> Tensor:
+    """Rounds forward, passes gradients unchanged: what training uses."""
+    return x + (half_up(x) - x).detach()
+
+
+def scale_of(index: Tensor) -> Tensor:
+    """The scale of the logistic distribution, in symbols, that a scale index 0…79 stands for."""
+    return 0.04 * torch.exp(0.12 * index)
+
+
+def compand(symbols: Tensor) -> Tensor:
+    """Symbols → what the context sees, before rounding: 20·asinh(y) within ±127."""
+    return F.hardtanh(20 * torch.asinh(symbols), -127, 127)
+
+
+def finish(y: Tensor, head: bool, rounding: Rounding) -> Tensor:
+    """Sums in units of 1/64 → activations 0…255, or for heads integers in units of 1/8 without a clamp."""
+    return rounding(y * (FRACTION / UNIT)) if head else F.hardtanh(rounding(y), 0, ACTIVATION_MAX)
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Sizes of a context prior. Lists run from the finest level to the coarsest."""
+
+    dims: int
+    groups: tuple[tuple[int, ...], ...]  # latents per group, per level: ((3, 6), …, (4, 8)) for RGB
+    widths: tuple[int, ...]
+
+
+class IntegerLayer(nn.Module):
+    """A convolution on integers: out = clamp(⌊(w * x + bias[op]) / 2^shift + 1/2⌋), for one operating point.
+
+    Weights and biases are kept divided by 2^shift: a power of two, so the sums stay as exact as those of integers.
+    """
+
+    weight: Tensor  # [out, in, *kernel], integers in −127…127, times 2^−shift
+    bias: Tensor  # [operating points, out], integers times 2^−shift
+
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
+        super().__init__()
+        self.head = head
+        self.conv = getattr(F, f"conv{dims}d")
+        self.register_buffer("weight", torch.zeros(outputs, inputs, *[kernel] * dims))
+        self.register_buffer("bias", torch.zeros(OPERATING_POINTS, outputs))
+
+    def load(self, weight: Tensor, shift: Tensor, bias: Tensor) -> None:
+        """weight int8, shift int8, bias int64 [3, out]: coefficients of a quadratic in 2·op − 255, in 2^−16.
+
+        Raises ValueError if a sum, rounding included, could leave the range in which float32 holds every integer.
+        """
+        u = 2 * torch.arange(OPERATING_POINTS)[:, None] - (OPERATING_POINTS - 1)
+        integers = (bias[0] + bias[1] * u + bias[2] * u * u) >> BIAS_BITS
+        worst = weight.long().abs().flatten(1).sum(1) * ACTIVATION_MAX + integers.abs().amax(0)
+        worst = worst + 2 ** shift.long() * (UNIT // FRACTION)
+        if not worst.max() < EXACT:
+            raise ValueError(f"a sum may reach {int(worst.max())}, beyond the exact range {EXACT}")
+        unit = torch.exp2(-shift.float())
+        self.weight.copy_(weight * unit.view(-1, *[1] * (weight.ndim - 1)))
+        self.bias.copy_(integers * unit)
+
+    @staticmethod
+    def condition(op: Tensor) -> Tensor:
+        """What the layers want to know of the operating points [B]."""
+        return op
+
+    def forward(self, x: Tensor, op: Tensor, rounding: Rounding) -> Tensor:
+        """x [B, in, *grid] integers, op [1] int64 → [B, out, *grid], integers if `rounding` rounds."""
+        (bias,) = self.bias[op]
+        return finish(self.conv(x, self.weight, bias, padding=self.weight.shape[-1] // 2), self.head, rounding)
+
+
+class LevelPrior(nn.Module):
+    """The networks of one level."""
+
+    def __init__(self, config: PriorConfig, level: int, layer: type):
+        super().__init__()
+        d, groups, w = config.dims, config.groups[level], config.widths[level]
+        n = sum(groups)
+        coarsest = level + 1 == len(config.widths)
+        above = 1 if coarsest else config.widths[level + 1]
+        self.spatial = nn.ModuleList(layer(d, above + n * k, w, 3) for k in range(2**d))
+        self.pointwise = nn.ModuleList(layer(d, w, w, 1) for _ in range(2**d))
+        self.joins = nn.ModuleList(
+            nn.ModuleList(layer(d, w + sum(groups[:g]), w // 2, 1) for g in range(1, len(groups)))
+            for _ in range(2**d)
+        )
+        self.heads = nn.ModuleList(
+            nn.ModuleList(layer(d, w // 2 if g else w, 2 * c, 1, head=True) for g, c in enumerate(groups))
+            for _ in range(2**d)
+        )
+        if level > 0:  # what the next finer level sees of this one and of all coarser ones
+            self.state_up = layer(d, above, 2**d * (w // 2), 1)
+            self.state_in = layer(d, w // 2 + n, w, 3)
+            self.state_out = layer(d, w, w, 3)
+
+
+class ContextPrior(nn.Module):
+    """All levels, and the one walk over them that training, adaptation, encoder and decoder share."""
+
+    def __init__(self, config: PriorConfig, layer: type = IntegerLayer):
+        super().__init__()
+        self.config = config
+        self.condition = layer.condition
+        self.levels = nn.ModuleList(LevelPrior(config, i, layer) for i in range(len(config.widths)))
+
+    def walk(
+        self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding = half_up, stop: int = 0
+    ) -> list[Tensor]:
+        """Visit every part in coding order; `code` returns its symbols: decoded, or known and encoded.
+
+        shape: size of the signal; op [B] int64: operating points. Returns the latents, finest level first, as
+        float tensors [B, n, *grid] of integers; levels finer than `stop` are left out (a preview).
+        """
+        sizes = grid_sizes(shape, len(self.levels) + 1)
+        state = torch.zeros(len(op), 1, *sizes[-1], device=op.device)
+        condition = self.condition(op)
+        latents: list[Tensor] = []
+        for i in range(len(self.levels) - 1, stop - 1, -1):
+            net = self.levels[i]
+            parts: list[Tensor] = []
+            seen: list[Tensor] = []
+            for k, (spatial, pointwise) in enumerate(zip(net.spatial, net.pointwise, strict=True)):
+                h = pointwise(spatial(torch.cat([state, *seen], 1), condition, rounding), condition, rounding)
+                groups: list[Tensor] = []
+                for g, head in enumerate(net.heads[k]):
+                    known = [rounding(compand(y)) for y in groups]
+                    features = net.joins[k][g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
+                    mean, index = head(features, condition, rounding).chunk(2, 1)
+                    groups.append(code(i, k, g, mean, index.clamp(0, SCALES - 1)))
+                parts.append(torch.cat(groups, 1))
+                seen.append(rounding(compand(parts[-1])))
+            latents.insert(0, merge_phases(parts, sizes[i + 1]))
+            if i > stop:
+                up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
+                state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
+                state = net.state_out(net.state_in(state, condition, rounding), condition, rounding)
+        return latents

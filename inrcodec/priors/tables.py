@@ -1,0 +1,74 @@
+"""The committed probability tables of the context prior, and how symbols meet them.
+
+For each scale index k the model file holds the upper tail of a symmetric distribution as integer counts of 2^24:
+T_k[j] counts x > j/8, j = 0, 1, … One tail serves all eight fractions of the mean, since every cell border
+s ± 1/2 − f/8 lies on that grid. Table 8·k + f codes y − ⌊mean⌋ within ±reach(k); the last symbol of its alphabet is
+the escape, after which the value follows as two bytes from the uniform table.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrcodec.priors.context import FRACTION, SCALES
+
+TOTAL = 1 << 24
+MAX_REACH = 255
+UNIFORM = SCALES * FRACTION  # the table of plain bytes
+LARGEST = 32000  # |y| of any latent; what two bytes and an offset can say
+
+Ints = NDArray[np.integer]
+
+
+def tail_lengths() -> Ints:
+    """Entries of each tail, from the reach of each scale: 14 scales, but at most MAX_REACH symbols."""
+    # integers, so that no machine can disagree: 0.04·e^(0.12·k) in units of 1/1024, rounded, from a fixed table
+    scales = np.array([round(0.04 * 1.1274968515793757**k * 1024) for k in range(SCALES)])
+    reach = np.minimum(-(-14 * scales // 1024) + 2, MAX_REACH)
+    return FRACTION * reach + FRACTION // 2 + FRACTION
+
+
+class LatentTables:
+    """All tables, built from the concatenated tails when asked for."""
+
+    def __init__(self, tails: Ints):
+        lengths = tail_lengths()
+        if tails.shape != (lengths.sum(),):
+            raise ValueError(f"{tails.shape} tail counts; {int(lengths.sum())} are needed")
+        self._tails = np.split(tails.astype(np.int64), np.cumsum(lengths)[:-1])
+        self.reach = (lengths - FRACTION // 2 - FRACTION) // FRACTION
+
+    def counts(self, table: int) -> Ints:
+        """Counts of the alphabet of one table, each at least 1."""
+        if table == UNIFORM:
+            return np.full(256, TOTAL // 256)
+        k, fraction = divmod(table, FRACTION)
+        reach, tail = int(self.reach[k]), self._tails[k]
+        borders = FRACTION * np.arange(-reach, reach + 2) - FRACTION // 2 - fraction
+        above = np.where(borders >= 0, tail[np.abs(borders)], TOTAL - tail[np.abs(borders)])
+        cells = above[:-1] - above[1:]
+        return np.maximum(np.append(cells, TOTAL - cells.sum()), 1)
+
+    def to_alphabet(self, y: Ints, mean: Ints, index: Ints) -> tuple[Ints, Ints, Ints]:
+        """Latents [N], means in eighths, scale indices → (alphabet symbols, tables, escaped bytes [2·E])."""
+        residual = y - (mean >> 3)
+        reach = self.reach[index]
+        escaped = np.abs(residual) > reach
+        symbols = np.where(escaped, 2 * reach + 1, residual + reach)
+        wide = np.clip(residual[escaped] + 32768, 0, 65535)
+        return symbols, self.indices(mean, index), np.stack([wide >> 8, wide & 255], 1).ravel()
+
+    def escapes(self, symbols: Ints, index: Ints) -> NDArray[np.bool_]:
+        """Which alphabet symbols are escapes."""
+        return symbols > 2 * self.reach[index]
+
+    def from_alphabet(self, symbols: Ints, mean: Ints, index: Ints, wide: Ints) -> Ints:
+        """The inverse of `to_alphabet`."""
+        residual = symbols - self.reach[index]
+        pairs = wide.reshape(-1, 2)
+        residual[self.escapes(symbols, index)] = (pairs[:, 0] << 8 | pairs[:, 1]) - 32768
+        return residual + (mean >> 3)
+
+    @staticmethod
+    def indices(mean: Ints, index: Ints) -> Ints:
+        """The tables of means in eighths and scale indices, both [N]."""
+        return (FRACTION * index + (mean & (FRACTION - 1))).astype(np.uint16)

@@ -1,0 +1,54 @@
+"""From a training checkpoint to a folder in models/: integer prior, committed tables, content id."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from inrcodec.priors.context import FRACTION, scale_of
+from inrcodec.priors.tables import TOTAL, tail_lengths
+from inrcodec.training.networks import Trainee
+from inrcodec.training.quantisation import TrainableLayer
+
+
+def logistic_tails() -> NDArray[np.int32]:
+    """The tails of the logistic distribution for every scale index, in counts."""
+    rows = []
+    for k, length in enumerate(tail_lengths()):
+        x = np.arange(length) / FRACTION
+        rows.append(np.rint(TOTAL / (1 + np.exp(np.minimum(x / float(scale_of(torch.tensor(k))), 60)))))
+    return np.concatenate(rows).astype(np.int32)
+
+
+def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
+    """All networks as the safetensors file that `PyramidModel.from_bytes` takes."""
+    tensors = {f"{part}.{k}": v for part in ("synthesis", "analysis", "head") for k, v in getattr(net, part).state_dict().items()}
+    for name, layer in net.prior.named_modules():
+        if isinstance(layer, TrainableLayer):
+            tensors |= {f"prior.{name}.{part}": value for part, value in layer.export().items()}
+    config = json.dumps(asdict(net.synthesis.config)).encode()
+    tensors["config"] = torch.tensor(list(config), dtype=torch.uint8)
+    tensors["tails"] = torch.from_numpy(tails)
+    return safetensors.torch.save({k: v.detach().contiguous() for k, v in sorted(tensors.items())})
+
+
+def write(net: Trainee, tails: NDArray[np.int32], folder: Path, description: str) -> None:
+    """Write weights.safetensors and model.toml; the folder's name is the model's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = to_bytes(net, tails)
+    (folder / "weights.safetensors").write_bytes(data)
+    fields = {
+        "name": folder.name,
+        "method": "pyramid",
+        "modality": "image",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "description": description,
+    }
+    (folder / "model.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items()))
+
+

@@ -1,0 +1,175 @@
+"""The training loop of the pyramid: one stage, amortised, resumable.
+
+Crops, log λ uniform over the whole range, straight-through rounding for the synthesis and the context, noise for the
+rate; the loss of each sample is divided by its own value, so that every rate counts alike. Constant learning rate,
+then a linear decay over the last part of the run.
+"""
+
+import json
+import math
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from inrcodec.errors import UsageError
+from inrcodec.fields.pyramid import PyramidConfig
+from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
+from inrcodec.training import data
+from inrcodec.adaptation import estimated_bits, rate_distortion
+from inrcodec.training.networks import Trainee
+from inrcodec.training.optimiser import Optimiser
+
+
+Progress = Callable[[int, int, str], None]
+"""(steps done, steps in all, figures)"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training configuration file may say; unknown keys are errors."""
+
+    name: str
+    steps: int
+    decay: float = 0.35  # share of the steps at the end over which the learning rate falls to zero
+    noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
+    batch: int = 6
+    crop: int = 128
+    valid_crop: int = 192
+    rate: float = 8e-4
+    ratio: float = 15.0
+    average: float = 0.998
+    seed: int = 1
+    valid_share: float = 0.05
+    checkpoint: int = 500
+    head_steps: int = 2000
+    network: PyramidConfig = PyramidConfig()
+
+    @classmethod
+    def load(cls, path: Path) -> "Recipe":
+        """Raises UsageError if the file cannot be read or says something unknown."""
+        try:
+            fields = tomllib.loads(path.read_text())
+            network = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.pop("network", {}).items()}
+            return cls(**fields, network=PyramidConfig(**network))
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"{path}: {error}") from None
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
+    return recipe.rate * min(1.0, (step + 1) / 100, left)
+
+
+def training_loss(net: Trainee, x: Tensor, op: Tensor, noisy: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-like loss (scalar), rate [B], MSE [B] of a batch x [B, C, *grid]."""
+
+    def noise(y: Tensor) -> Tensor:
+        return y + torch.rand_like(y) - 0.5
+
+    y, decoded, _ = net.analysis(x, op, net.synthesis, noise if noisy else straight_through)
+    shape = tuple(x.shape[2:])
+    bits = estimated_bits(net.prior, [straight_through(v) for v in y], [noise(v) for v in y], shape, op)
+    loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
+    return (loss / (loss.detach() + 0.05)).mean(), rate, mse
+
+
+@torch.no_grad()
+def validate(net: Trainee, crops: Tensor) -> dict[str, list[float]]:
+    """Mean ln(R + λD), rate and PSNR with true rounding, at five operating points."""
+    rows: dict[str, list[float]] = {"J": [], "bpp": [], "psnr": []}
+    for point in (40, 85, 130, 175, 220):
+        losses, rates, psnrs = [], [], []
+        for x in crops.split(8):
+            x = x.contiguous(memory_format=torch.channels_last)
+            op = torch.full((len(x),), point)
+            y, decoded, _ = net.analysis(x, op, net.synthesis, half_up)
+            y = [half_up(v) for v in y]
+            bits = estimated_bits(net.prior, y, y, tuple(x.shape[2:]), op, half_up)
+            loss, rate, mse = rate_distortion(bits.sum(1), x, decoded.clamp(0, 1), op)
+            losses.append(loss.log())
+            rates.append(rate)
+            psnrs.append(-10 * mse.log10())
+        for key, values in zip(rows, (losses, rates, psnrs), strict=True):
+            rows[key].append(round(torch.cat(values).mean().item(), 4))
+    return rows
+
+
+def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Trainee:
+    """Train, or go on training, in folder `out`: checkpoint.safetensors and log.jsonl. Returns the average network."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    net = Trainee(recipe.network).to(memory_format=torch.channels_last)
+    average = Trainee(recipe.network).to(memory_format=torch.channels_last)
+    average.load_state_dict(net.state_dict())
+    optimiser = Optimiser(net, recipe.ratio)
+    photos, held_out = data.load(folder, recipe.crop, recipe.valid_share)
+    crops = data.centres([p for p in held_out if min(p.shape[:2]) >= recipe.valid_crop], recipe.valid_crop)
+    path, start = out / "checkpoint.safetensors", 0
+    if path.exists():
+        start = restore(path, net, average, optimiser)
+    clock, rates, mses = time.monotonic(), [], []
+    for step in range(start, recipe.steps):
+        if step % 50 == 0:
+            net.refresh()
+        torch.manual_seed(recipe.seed * 1_000_003 + step)
+        x = data.batch(photos, recipe.batch, recipe.crop, step).contiguous(memory_format=torch.channels_last)
+        op = torch.randint(0, OPERATING_POINTS, (recipe.batch,))
+        loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps)
+        net.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimiser.step(learning_rate(recipe, step))
+        follow(average, net, 1 - min(recipe.average, step / (step + 100)))
+        rates.append(rate.mean().item())
+        mses.append(mse.mean().item())
+        if (step + 1) % recipe.checkpoint == 0 or step + 1 == recipe.steps:
+            save(path, net, average, optimiser, step + 1, recipe)
+            average.refresh()
+            row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), **validate(average, crops)}
+            with (out / "log.jsonl").open("a") as log:
+                print(json.dumps(row), file=log)
+            progress(step + 1, recipe.steps, f"valid ln(R + λD) {sum(row['J']) / len(row['J']):.4f}")
+            rates, mses = [], []
+        elif (step + 1) % 10 == 0:
+            recent = slice(-50, None)
+            bpp, error = (sum(v[recent]) / len(v[recent]) for v in (rates, mses))
+            progress(step + 1, recipe.steps, f"{bpp:.3f} bpp {-10 * math.log10(error):.2f} dB")
+    average.refresh()
+    return average
+
+
+@torch.no_grad()
+def follow(average: Trainee, net: Trainee, weight: float) -> None:
+    """Move the average towards the network."""
+    for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        mean.lerp_(value, weight)
+
+
+def save(path: Path, net: Trainee, average: Trainee, optimiser: Optimiser, step: int, recipe: Recipe) -> None:
+    """Everything that a resumed run needs, written whole or not at all."""
+    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    tensors |= optimiser.state()
+    temporary = path.with_suffix(".part")
+    contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+    save_file(contiguous, temporary, {"step": str(step), "recipe": json.dumps(asdict(recipe))})
+    temporary.replace(path)
+
+
+def restore(path: Path, net: Trainee, average: Trainee, optimiser: Optimiser) -> int:
+    """The step after which `save` was called."""
+    with safe_open(path, "pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
+        step = int(file.metadata()["step"])
+    for prefix, module in (("net.", net), ("average.", average)):
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    optimiser.load(tensors)
+    return step

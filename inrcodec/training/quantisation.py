@@ -1,0 +1,82 @@
+"""The trainable twin of `priors.context.IntegerLayer`, and its export."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inrcodec.fields.pyramid import embed
+from inrcodec.priors.context import (
+    ACTIVATION_MAX,
+    BIAS_BITS,
+    EXACT,
+    FRACTION,
+    OPERATING_POINTS,
+    UNIT,
+    Rounding,
+    finish,
+    smooth,
+    straight_through,
+)
+
+
+class TrainableLayer(nn.Module):
+    """Float weights; quantised in the forward pass whenever the rounding passed in is not `smooth`."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
+        super().__init__()
+        self.dims, self.head = dims, head
+        self.conv = getattr(F, f"conv{dims}d")
+        gain = (0.1 if head else math.sqrt(2)) / math.sqrt(inputs * kernel**dims)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * dims) * gain)
+        self.bias = nn.Linear(2, outputs)
+        nn.init.zeros_(self.bias.weight)
+        nn.init.zeros_(self.bias.bias)
+        if head:  # start at a scale of about one half symbol
+            with torch.no_grad():
+                self.bias.bias[outputs // 2 :] = 2.7
+        self.register_buffer("unit", torch.ones(outputs, *[1] * (dims + 1)))
+        self.refresh()
+
+    @staticmethod
+    def condition(op: Tensor) -> Tensor:
+        return embed(op)
+
+    def forward(self, x: Tensor, condition: Tensor, rounding: Rounding) -> Tensor:
+        weight = self.weight
+        if rounding is not smooth:
+            weight = self.unit * straight_through(weight / self.unit)
+        bias = (self.bias(condition) * UNIT).view(len(condition), -1, *[1] * self.dims)
+        return finish(self.conv(x, weight, padding=weight.shape[-1] // 2) + bias, self.head, rounding)
+
+    @torch.no_grad()
+    def shift(self) -> Tensor:
+        """The finest power of two per output at which weights fit int8 and sums stay exact."""
+        flat = self.weight.detach().abs().flatten(1)
+        ops = torch.arange(OPERATING_POINTS, device=flat.device)
+        bias = (self.bias(embed(ops)) * UNIT).abs().amax(0)
+        sums = flat.sum(1) * ACTIVATION_MAX + bias + UNIT / FRACTION
+        rounding = 0.5 * flat.shape[1] * ACTIVATION_MAX + 1  # what rounding the weights may add
+        by_weight = torch.log2(127.0 / flat.amax(1).clamp(min=1e-6))
+        by_sum = torch.log2((EXACT - 1 - rounding) / sums)
+        return torch.floor(torch.minimum(by_weight, by_sum)).clamp(0, 14)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Follow the weights with the quantisation step; cheap, but not needed at every step."""
+        self.unit.copy_(torch.exp2(-self.shift()).view_as(self.unit))
+
+    @torch.no_grad()
+    def export(self) -> dict[str, Tensor]:
+        """The tensors that `IntegerLayer.load` takes."""
+        shift = self.shift()
+        weight = torch.round(self.weight * torch.exp2(shift).view(-1, *[1] * (self.weight.ndim - 1)))
+        # bias = w0·t + w1·(t² − 1/3) + b with t = u / 255, as a quadratic in u = 2·op − 255
+        half = OPERATING_POINTS - 1
+        slope, curve = self.bias.weight.double().unbind(1)
+        quadratic = torch.stack([self.bias.bias.double() - curve / 3, slope / half, curve / half**2])
+        scale = UNIT * torch.exp2(shift.double() + BIAS_BITS)
+        bias = torch.round(quadratic * scale).long()
+        bias[0] += 1 << (BIAS_BITS - 1)  # the loader's shift rounds down
+        return {"weight": weight.to(torch.int8), "shift": shift.to(torch.int8), "bias": bias}

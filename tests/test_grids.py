@@ -1,0 +1,67 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inrcodec.fields.grids import depth_to_space, grid_sizes, merge_phases, phases, split_phases
+
+shapes = st.integers(1, 3).flatmap(lambda dims: st.lists(st.integers(1, 9), min_size=dims, max_size=dims).map(tuple))
+
+
+def numbered(shape: tuple[int, ...], channels: int = 2) -> torch.Tensor:
+    """[1, C, *shape] of distinct values, none of them zero."""
+    x = torch.arange(1.0, 1 + channels * torch.Size(shape).numel())
+    return x.view(1, channels, *shape)
+
+
+def test_orders_are_frozen() -> None:
+    assert phases(1) == [(0,), (1,)]
+    assert phases(2) == [(0, 0), (1, 1), (0, 1), (1, 0)]
+    assert phases(3) == [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (1, 1, 1)]
+
+
+def test_grid_sizes() -> None:
+    assert grid_sizes((768, 511), 5) == [(768, 511), (384, 256), (192, 128), (96, 64), (48, 32), (24, 16)]
+    assert grid_sizes((1, 5), 3) == [(1, 5), (1, 3), (1, 2), (1, 1)]
+
+
+@given(shapes, st.integers(0, 12))
+def test_grid_sizes_are_ceilings(shape: tuple[int, ...], levels: int) -> None:
+    for i, size in enumerate(grid_sizes(shape, levels)):
+        assert size == tuple(-(-n // 2**i) for n in shape)
+
+
+@given(shapes)
+def test_phases_round_trip(shape: tuple[int, ...]) -> None:
+    x = numbered(shape)
+    parts = split_phases(x, len(shape))
+    assert len(parts) == 2 ** len(shape)
+    assert {tuple(part.shape[2:]) for part in parts} == {grid_sizes(shape, 1)[1]}
+    assert torch.equal(merge_phases(parts, shape), x)
+
+
+@given(shapes)
+def test_phases_are_the_sublattices_padded_with_zeros(shape: tuple[int, ...]) -> None:
+    x = numbered(shape)
+    for offset, part in zip(phases(len(shape)), split_phases(x, len(shape)), strict=True):
+        cells = x[(..., *(slice(o, None, 2) for o in offset))]
+        assert torch.equal(part[(..., *(slice(0, n) for n in cells.shape[2:]))], cells)
+        assert torch.count_nonzero(part) == cells.numel()
+
+
+@given(shapes)
+def test_depth_to_space(shape: tuple[int, ...]) -> None:
+    """Channel groups are phases, in coding order."""
+    dims = len(shape)
+    x = numbered(grid_sizes(shape, 1)[1], 3 * 2**dims)
+    fine = depth_to_space(x, shape)
+    assert tuple(fine.shape) == (1, 3, *shape)
+    whole = tuple(2 * n for n in x.shape[2:])
+    assert torch.equal(torch.cat(split_phases(depth_to_space(x, whole), dims), 1), x)
+    assert torch.equal(fine, depth_to_space(x, whole)[(..., *(slice(0, n) for n in shape))])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_memory_format_does_not_matter(layout: torch.memory_format) -> None:
+    x = numbered((7, 6), 4).contiguous(memory_format=layout)
+    assert torch.equal(merge_phases(split_phases(x, 2), (7, 6)), numbered((7, 6), 4))
