@@ -72,11 +72,13 @@ def adapt(
     prior: ContextPrior,
     steps: int,
     progress: Callable[[int], None],
+    first_only: bool = False,
     rate: float = 0.012,
 ) -> list[Tensor]:
     """Amortised latents before rounding, finest first, → integer latents after `steps` steps.
 
     x [1, C, *grid] in [0, 1]. The networks must not require gradients. `progress` is called after each step.
+    first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
     """
     shape = tuple(x.shape[2:])
     target = synthesis.from_signal(x)
@@ -86,6 +88,8 @@ def adapt(
         bits = estimated_bits(prior, y, y, shape, op, rounding).sum(1)
         return rate_distortion(bits, target, decoded, op)[0].sum()
 
+    if first_only:
+        start = [_first_group(y, groups[0]) for y, groups in zip(start, prior.config.groups, strict=True)]
     first = [half_up(y) for y in start]
     if steps == 0:
         return first
@@ -103,12 +107,22 @@ def adapt(
             y = []
             for v in latents:
                 jitter = torch.rand(v.shape, generator=noise, device=v.device) - 0.5
-                y.append(soft_round(soft_round(v, sharpness) + spread * jitter, sharpness))
+                soft = soft_round(soft_round(v, sharpness) + spread * jitter, sharpness)
+                y.append(_first_group(soft, prior.config.groups[len(y)][0]) if first_only else soft)
         loss = objective(y, smooth)
         optimiser.zero_grad()
         loss.backward()
+        if first_only:
+            for v, groups in zip(latents, prior.config.groups, strict=True):
+                v.grad = _first_group(v.grad, groups[0])
         optimiser.step()
         progress(1)
     with torch.no_grad():
         last = [half_up(v) for v in latents]
         return min((last, first), key=lambda y: float(objective(y, half_up)))
+
+
+def _first_group(y: Tensor | None, count: int) -> Tensor:
+    """y [B, n, *grid] with all but the first `count` channels zero."""
+    assert y is not None
+    return torch.cat([y[:, :count], torch.zeros_like(y[:, count:])], 1)

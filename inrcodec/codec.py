@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from inrcodec import basemodels, container, devices, formats
 from inrcodec.adaptation import EFFORT_STEPS
 from inrcodec.container import METHODS, MODALITIES, Header
-from inrcodec.errors import CorruptStream, LimitExceeded, OutOfMemory, UsageError
+from inrcodec.errors import CorruptStream, LimitExceeded, OutOfMemory, TruncatedStream, UsageError
 from inrcodec.fields.field import Field
 from inrcodec.fields.pyramid import operating_point
 from inrcodec.methods import pyramid
@@ -140,7 +140,7 @@ def open_field(
     """A stream → the field it encodes, which can be evaluated at any coordinate."""
     data = source if isinstance(source, bytes) else formats.load(Path(source))
     header, sections = container.read(data, prefix=preview)
-    _check(header, max_pixels)
+    _check(header, None if preview else len(sections), max_pixels)
     model = basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
     try:
         return _read(header, sections, model)
@@ -173,10 +173,9 @@ def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, prog
             part = signal.format.to_features(signal.values[a:b, c:d, channels])
             return torch.from_numpy(part).permute(2, 0, 1).expand(model.config.channels, -1, -1)
 
-        latents = pyramid.find_latents(model, features, header.shape, header.operating_point, steps, advance)
-        coded.append(
-            pyramid.write_symbols(model, latents, header.shape, header.operating_point, len(channels) == 1)
-        )
+        single, point = len(channels) == 1, header.operating_point
+        latents = pyramid.find_latents(model, features, header.shape, point, single, steps, advance)
+        coded.append(pyramid.write_symbols(model, latents, header.shape, point, single))
     for level in range(pyramid.SECTIONS):
         for plane in coded:
             sections += plane[level]
@@ -188,9 +187,9 @@ def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
     form = SampleFormat.from_byte(header.samples)
     planes = _planes(form)
     per_level = len(planes) * len(pyramid.tiles(header.shape))
-    levels = min(len(sections) // per_level, pyramid.SECTIONS)
+    levels = len(sections) // per_level
     if not levels:
-        raise CorruptStream(f"{len(sections)} sections; at least {per_level} are needed")
+        raise TruncatedStream(f"{len(sections)} whole sections are there; a preview needs {per_level}")
     latents = []
     for p, channels in enumerate(planes):
         n = per_level // len(planes)
@@ -205,14 +204,19 @@ def _planes(form: SampleFormat) -> list[list[int]]:
     return [colour, [form.channels - 1]] if form.channels in (2, 4) else [colour]
 
 
-def _check(header: Header, max_pixels: int) -> None:
+def _check(header: Header, sections: int | None, max_pixels: int) -> None:
+    """Refuse what this program cannot decode, before any network is loaded or memory is taken."""
     pixels = math.prod(header.shape)
     if header.method not in METHODS.values() or header.modality not in MODALITIES.values():
         raise CorruptStream(f"method {header.method} and modality {header.modality} are not known")
-    if len(header.shape) != 2:
-        raise CorruptStream(f"an image has 2 axes, not {len(header.shape)}")
+    if len(header.shape) != 2 or header.block:
+        raise CorruptStream(f"an image has 2 axes and no block, not {len(header.shape)} and {len(header.block)} bytes")
     if pixels > max_pixels:
         raise LimitExceeded(f"{header.shape[1]}x{header.shape[0]} = {pixels} pixels; the limit is {max_pixels}")
+    planes = _planes(SampleFormat.from_byte(header.samples))
+    expected = pyramid.SECTIONS * len(planes) * len(pyramid.tiles(header.shape))
+    if sections not in (None, expected):
+        raise CorruptStream(f"{sections} sections; this image needs {expected}")
 
 
 def _psnr(signal: Signal, data: bytes, model: PyramidModel) -> float:

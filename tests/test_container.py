@@ -159,14 +159,7 @@ def test_bad_vector(name: str) -> None:
     assert peak < 1 << 18, f"{peak} bytes allocated for a stream of {len(data)}"
 
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="codec._check looks at the model first, or not at all")
-PENDING = """
-    corrupt_stream__image_with_a_block corrupt_stream__reserved_sample_bit
-    corrupt_stream__no_sections corrupt_stream__too_few_sections corrupt_stream__too_many_sections
-""".split()
-
-
-@pytest.mark.parametrize("name", [pytest.param(v, marks=NOT_YET) if v in PENDING else v for v in IMAGE_VECTORS])
+@pytest.mark.parametrize("name", IMAGE_VECTORS)
 def test_bad_image_vector(name: str) -> None:
     from inrcodec import codec
 

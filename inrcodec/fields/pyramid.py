@@ -10,6 +10,7 @@ The wavelet is the skeleton; the networks are what training adds. `Analysis` is 
 and the forward wavelet give the amortised start of y.
 """
 
+import json
 import math
 from dataclasses import dataclass, field
 
@@ -38,6 +39,11 @@ class PyramidConfig:
     colour: tuple[tuple[float, ...], ...] = field(
         default=((0.57735, 0.57735, 0.57735), (0.707107, 0.0, -0.707107), (-0.408248, 0.816497, -0.408248))
     )
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "PyramidConfig":
+        """As written by `json.dumps(asdict(config))`. Raises ValueError or TypeError."""
+        return cls(**{k: _tuples(v) for k, v in json.loads(text).items()})
 
     @property
     def levels(self) -> int:
@@ -73,6 +79,10 @@ def cell_regions(sizes: list[tuple[int, ...]], window: Window, stop: int = 0) ->
         )
         regions[i] = window
     return regions
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def lmbda(op: Tensor) -> Tensor:

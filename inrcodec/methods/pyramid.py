@@ -4,7 +4,6 @@
 for the search; the synthesis knows of no tiles, so there are no seams.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import product
@@ -48,8 +47,7 @@ class PyramidModel(nn.Module):
     def from_bytes(cls, data: bytes) -> "PyramidModel":
         """From the bytes of a safetensors file. Raises ValueError, KeyError or RuntimeError if it is not one."""
         tensors = safetensors.torch.load(data)
-        fields = json.loads(bytes(tensors.pop("config").tolist()))
-        config = PyramidConfig(**{k: _tuples(v) for k, v in fields.items()})
+        config = PyramidConfig.from_json(bytes(tensors.pop("config").tolist()))
         model = cls(config, tensors.pop("tails").numpy())
         for name, layer in model.prior.named_modules():
             if isinstance(layer, IntegerLayer):
@@ -64,10 +62,6 @@ class PyramidModel(nn.Module):
         return self.synthesis.colour.device
 
 
-def _tuples(value):
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
 def tiles(shape: tuple[int, ...]) -> list[Window]:
     """The tiles of a grid, row by row."""
     return list(product(*([(a, min(a + TILE, n)) for a in range(0, n, TILE)] for n in shape)))
@@ -78,6 +72,7 @@ def find_latents(
     features: Callable[[Window], Tensor],
     shape: tuple[int, ...],
     operating_point: int,
+    first_only: bool,
     steps: int,
     progress: Callable[[int], None],
 ) -> Latents:
@@ -93,7 +88,7 @@ def find_latents(
         x = features(window)[None].to(model.device, memory_format=torch.channels_last)
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up)
-        found = adapt(start, x, op, model.synthesis, model.prior, steps, progress)
+        found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only)
         for i, (whole, part) in enumerate(zip(latents, found, strict=True)):
             stride = 2 ** (i + 1)
             inner = tuple((a // stride, -(-b // stride)) for a, b in tile)

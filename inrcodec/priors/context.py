@@ -155,6 +155,12 @@ class ContextPrior(nn.Module):
         shape: size of the signal; op [B] int64: operating points. Returns the latents, finest level first, as
         float tensors [B, n, *grid] of integers; levels finer than `stop` are left out (a preview).
         """
+        with torch.autocast(op.device.type, enabled=False):  # reduced precision would not be exact
+            return self._walk(shape, op, code, rounding, stop)
+
+    def _walk(
+        self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int
+    ) -> list[Tensor]:
         sizes = grid_sizes(shape, len(self.levels) + 1)
         state = torch.zeros(len(op), 1, *sizes[-1], device=op.device)
         condition = self.condition(op)

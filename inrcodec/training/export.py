@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
+from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import FRACTION, scale_of
 from inrcodec.priors.tables import TOTAL, tail_lengths
 from inrcodec.training.networks import Trainee
@@ -27,7 +28,9 @@ def logistic_tails() -> NDArray[np.int32]:
 
 def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
     """All networks as the safetensors file that `PyramidModel.from_bytes` takes."""
-    tensors = {f"{part}.{k}": v for part in ("synthesis", "analysis", "head") for k, v in getattr(net, part).state_dict().items()}
+    tensors = {}
+    for part in ("synthesis", "analysis", "head"):
+        tensors |= {f"{part}.{k}": v for k, v in getattr(net, part).state_dict().items()}
     for name, layer in net.prior.named_modules():
         if isinstance(layer, TrainableLayer):
             tensors |= {f"prior.{name}.{part}": value for part, value in layer.export().items()}
@@ -35,6 +38,21 @@ def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
     tensors["config"] = torch.tensor(list(config), dtype=torch.uint8)
     tensors["tails"] = torch.from_numpy(tails)
     return safetensors.torch.save({k: v.detach().contiguous() for k, v in sorted(tensors.items())})
+
+
+def from_bytes(data: bytes) -> Trainee:
+    """The inverse of `to_bytes`, to train on: the prior comes back as it was quantised."""
+    tensors = safetensors.torch.load(data)
+    config = PyramidConfig.from_json(bytes(tensors.pop("config").tolist()))
+    net = Trainee(config)
+    for name, layer in net.prior.named_modules():
+        if isinstance(layer, TrainableLayer):
+            layer.restore(*(tensors[f"prior.{name}.{part}"] for part in ("weight", "shift", "bias")))
+    for part in ("synthesis", "analysis", "head"):
+        own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
+        getattr(net, part).load_state_dict(own)
+    net.refresh()
+    return net
 
 
 def write(net: Trainee, tails: NDArray[np.int32], folder: Path, description: str) -> None:

@@ -5,6 +5,7 @@ rate; the loss of each sample is divided by its own value, so that every rate co
 then a linear decay over the last part of the run.
 """
 
+import copy
 import json
 import math
 import time
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 from inrcodec.errors import UsageError
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
-from inrcodec.training import data
+from inrcodec.training import data, export
+from inrcodec import basemodels
 from inrcodec.adaptation import estimated_bits, rate_distortion
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
@@ -49,6 +51,7 @@ class Recipe:
     valid_share: float = 0.05
     checkpoint: int = 500
     head_steps: int = 2000
+    start: str = ""  # the name of an installed model to go on from; its sizes then count
     network: PyramidConfig = PyramidConfig()
 
     @classmethod
@@ -105,10 +108,12 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     """Train, or go on training, in folder `out`: checkpoint.safetensors and log.jsonl. Returns the average network."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    net = Trainee(recipe.network).to(memory_format=torch.channels_last)
-    average = Trainee(recipe.network).to(memory_format=torch.channels_last)
-    average.load_state_dict(net.state_dict())
-    optimiser = Optimiser(net, recipe.ratio)
+    net = Trainee(recipe.network)
+    if recipe.start:
+        net = export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start)))
+    net = net.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(net)
+    optimiser = Optimiser(net.codec, recipe.ratio)
     photos, held_out = data.load(folder, recipe.crop, recipe.valid_share)
     crops = data.centres([p for p in held_out if min(p.shape[:2]) >= recipe.valid_crop], recipe.valid_crop)
     path, start = out / "checkpoint.safetensors", 0
@@ -124,7 +129,7 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps)
         net.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(net.codec.parameters(), 1.0)
         if torch.isfinite(norm):
             optimiser.step(learning_rate(recipe, step))
         follow(average, net, 1 - min(recipe.average, step / (step + 100)))

@@ -18,6 +18,11 @@ class Trainee(nn.Module):
         self.prior = ContextPrior(config.prior, TrainableLayer)
         self.head = Head(config.dims, config.channels, config.widths[0])
 
+    @property
+    def codec(self) -> nn.ModuleList:
+        """All but the head."""
+        return nn.ModuleList([self.synthesis, self.analysis, self.prior])
+
     def refresh(self) -> None:
         """Follow the weights of the prior with their quantisation steps."""
         for module in self.modules():

@@ -80,3 +80,12 @@ class TrainableLayer(nn.Module):
         bias = torch.round(quadratic * scale).long()
         bias[0] += 1 << (BIAS_BITS - 1)  # the loader's shift rounds down
         return {"weight": weight.to(torch.int8), "shift": shift.to(torch.int8), "bias": bias}
+
+    @torch.no_grad()
+    def restore(self, weight: Tensor, shift: Tensor, bias: Tensor) -> None:
+        """The inverse of `export`, up to its rounding."""
+        self.weight.copy_(weight * torch.exp2(-shift.float()).view(-1, *[1] * (weight.ndim - 1)))
+        half = OPERATING_POINTS - 1
+        level, slope, curve = bias.double() / (UNIT * torch.exp2(shift.double() + BIAS_BITS))
+        self.bias.weight.copy_(torch.stack([slope * half, curve * half**2], 1))
+        self.bias.bias.copy_(level + curve * half**2 / 3)

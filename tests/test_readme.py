@@ -1,0 +1,66 @@
+"""Every command of the README runs, and its Python does what it says."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import picture
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in blocks("")
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("pip install '.[test]'")  # this very run
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    Image.fromarray(picture(600, 800)).resize((760, 570)).save(folder / "photo.png")
+    (folder / "holiday").mkdir()
+    Image.fromarray(picture(30, 40)).save(folder / "holiday" / "one.png")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands(command: str, folder: Path) -> None:
+    command = re.sub(r"pip install \S+ && ", "", command)  # installed already, or this test would not run
+    command = re.sub(r"\binrcodec (?=[a-z])", f"{shlex.quote(sys.executable)} -m inrcodec ", command)
+    command = command.replace("bench --data kodak", f"bench --data {folder / 'holiday'} --limit 1")
+    if " encode " in command and "--force" not in command:
+        command += " --force"
+    if " encode " in command and "--effort" not in command:
+        command = command.replace(" encode ", " encode --effort 0 ")
+    command = command.replace("--effort 9", "--effort 1").replace("head -c 4000", "head -c 4000")
+    if " decode " in command and "--force" not in command:
+        command += " --force"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.chdir(folder)
+    (code,) = blocks("python")
+    code = code.replace("quality=60", "quality=60, effort=0")
+    names: dict[str, object] = {"coordinates": torch.rand(9, 2)}
+    exec(code, names)
+    assert names["pixels"].shape == (1140, 1520, 3)  # type: ignore[attr-defined]
+    assert names["colours"].shape == (9, 3)  # type: ignore[attr-defined]
+    assert names["patch"].shape == (192, 192, 3)  # type: ignore[attr-defined]

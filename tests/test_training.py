@@ -1,0 +1,101 @@
+"""A short run of everything, its resumption, and what export promises."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import picture
+from PIL import Image
+
+from inrcodec.adaptation import estimated_bits
+from inrcodec.errors import UsageError
+from inrcodec.fields.pyramid import PyramidConfig
+from inrcodec.methods.pyramid import PyramidModel
+from inrcodec.priors.context import ContextPrior, half_up
+from inrcodec.training import export, loop, pipeline
+from inrcodec.training.loop import Recipe
+from inrcodec.training.networks import Trainee
+
+NETWORK = PyramidConfig(widths=(16, 16, 16), blocks=(1, 0, 0), prior_widths=(16, 16, 16))
+RECIPE = Recipe("small", 6, batch=2, crop=32, valid_crop=32, checkpoint=3, head_steps=2, network=NETWORK)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for k in range(40):
+        Image.fromarray(picture(200, 208, seed=k)).save(folder / f"{k}.png")
+    return folder
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def interrupt(step: int, *_: object) -> None:
+        if step == 3:
+            raise Stop
+
+    whole = loop.train(RECIPE, photos, tmp_path / "whole")
+    with pytest.raises(Stop):
+        loop.train(RECIPE, photos, tmp_path / "parts", interrupt)
+    parts = loop.train(RECIPE, photos, tmp_path / "parts")
+    for (name, a), b in zip(whole.state_dict().items(), parts.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+def test_pipeline_makes_a_model(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import inrcodec
+
+    seen = []
+    folder = pipeline.train(RECIPE, photos, tmp_path, lambda *row: seen.append(row))
+    assert seen and {p.name for p in folder.iterdir()} == {"weights.safetensors", "model.toml", "CARD.md"}
+    monkeypatch.setenv("INRCODEC_MODELS", str(tmp_path))
+    values = picture(33, 40)
+    assert inrcodec.decode(inrcodec.encode(values, model="small", effort=0)).shape == values.shape
+    again = export.from_bytes((folder / "weights.safetensors").read_bytes())
+    assert again.synthesis.config == NETWORK
+
+
+def test_export_computes_what_training_computed() -> None:
+    torch.manual_seed(3)
+    net = Trainee(NETWORK)
+    net.refresh()
+    model = PyramidModel.from_bytes(export.to_bytes(net, export.logistic_tails()))
+    y = [half_up(3 * torch.randn(1, NETWORK.latents(i), 32 >> i, 48 >> i)) for i in range(3)]
+    for point in (0, 100, 255):
+        op = torch.tensor([point])
+        trained, exported = (
+            estimated_bits(prior, y, y, (64, 96), op, half_up) for prior in (net.prior, model.prior)
+        )
+        # biases are rounded a second time, which may move a rare activation by one
+        assert torch.allclose(trained, exported, rtol=2e-3)
+
+
+def test_export_and_back_is_stable() -> None:
+    torch.manual_seed(4)
+    first = export.to_bytes(Trainee(NETWORK), export.logistic_tails())
+    second = export.to_bytes(export.from_bytes(first), export.logistic_tails())
+    a, b = (PyramidModel.from_bytes(data).prior.state_dict() for data in (first, second))
+    for name in a:
+        assert torch.allclose(a[name], b[name], atol=1e-2), name
+
+
+def test_recipes_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    for text in ("name = 'x'\nsteps = 5\nspeed = 3", "name = 'x'", "name = ", "[network]\nwidth = 3"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="recipe.toml"):
+            Recipe.load(path)
+
+
+def test_learning_rate_ends_at_zero() -> None:
+    rates = [loop.learning_rate(RECIPE, step) for step in range(RECIPE.steps + 1)]
+    assert rates[-1] == 0 and max(rates) <= RECIPE.rate
+
+
+def test_context_prior_of_training_and_codec_have_the_same_layers() -> None:
+    net = Trainee(NETWORK)
+    ours = {n for n, _ in net.prior.named_modules() if n.count(".") and not n.endswith(".bias")}
+    theirs = {n for n, _ in ContextPrior(NETWORK.prior).named_modules() if n.count(".")}
+    assert theirs <= ours
