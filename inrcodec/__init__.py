@@ -1,8 +1,8 @@
 """inrcodec: a codec for images on implicit neural representations.
 
-    data = inrcodec.encode("photo.png", quality=60)
-    pixels = inrcodec.decode(data)
-    field = inrcodec.open_field(data)
+data = inrcodec.encode("photo.png", quality=60)
+pixels = inrcodec.decode(data)
+field = inrcodec.open_field(data)
 """
 
 from importlib import import_module

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
+from safetensors import SafetensorError
 
 from inrcodec.container import MODEL_ID_BYTES
 from inrcodec.errors import ModelDamaged, ModelMismatch, UnknownModel
@@ -113,5 +114,5 @@ def load(info: ModelInfo, device: str) -> "PyramidModel":
 
     try:
         return pyramid.PyramidModel.from_bytes(verify(info)).to(device)
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ModelDamaged(f"{info.weights}: {str(error).splitlines()[0]}") from None

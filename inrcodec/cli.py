@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 import typer.core
+import typer.main
 
 from inrcodec import basemodels, container, files
 from inrcodec.errors import (
@@ -26,7 +27,6 @@ from inrcodec.errors import (
     InrcodecError,
     OutOfMemory,
     OutputFailed,
-    UnreadableInput,
     UsageError,
 )
 from inrcodec.files import Job
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from inrcodec.codec import Encoded
-    from inrcodec.training.loop import Recipe
 
 SUFFIX = ".inr"
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
@@ -44,6 +43,8 @@ BAR_AFTER = 1.0  # seconds
 LISTED = 12  # items of a list that `info` prints
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+TYPER_ERROR: Any = typer.BadParameter.__mro__[2]  # the base of typer's errors, which has no public name in all versions
 
 RATE = "Rate and quality (at most one)"
 WHAT = "What to decode"
@@ -55,9 +56,7 @@ Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUTS", help="Files, folders (searched recursively), or - for stdin."),
 ]
-Streams = Annotated[
-    list[str], typer.Argument(metavar="FILES", help="Streams, folders of them, or - for stdin.")
-]
+Streams = Annotated[list[str], typer.Argument(metavar="FILES", help="Streams, folders of them, or - for stdin.")]
 ModelName = Annotated[str | None, typer.Argument(metavar="NAME", help="A base network; all without it.")]
 
 Output = Annotated[
@@ -71,9 +70,7 @@ Output = Annotated[
         rich_help_panel=FILES,
     ),
 ]
-Force = Annotated[
-    bool, typer.Option("--force", "-f", help="Overwrite existing outputs.", rich_help_panel=FILES)
-]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.", rich_help_panel=FILES)]
 Format = Annotated[
     str | None,
     typer.Option(
@@ -127,9 +124,7 @@ Region = Annotated[
 ]
 Preview = Annotated[
     bool,
-    typer.Option(
-        "--preview", help="Of a stream that ends early, decode what is there.", rich_help_panel=WHAT
-    ),
+    typer.Option("--preview", help="Of a stream that ends early, decode what is there.", rich_help_panel=WHAT),
 ]
 
 Effort = Annotated[
@@ -166,17 +161,11 @@ MaxPixels = Annotated[
     ),
 ]
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object per file.", rich_help_panel=REPORTING)
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per file.", rich_help_panel=REPORTING)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING)]
 Verbose = Annotated[
     bool,
-    typer.Option(
-        "--verbose", "-v", help="Also print model, operating point, device.", rich_help_panel=REPORTING
-    ),
+    typer.Option("--verbose", "-v", help="Also print model, operating point, device.", rich_help_panel=REPORTING),
 ]
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The recipe, a TOML file.")]
@@ -258,9 +247,9 @@ def _complain(error: Exception, debug: bool, job: Job | None = None) -> int:
         error = OutOfMemory("not enough memory")
     if isinstance(error, InrcodecError):
         sentence, code = f"error: {_placed(str(error), job)}", error.exit_code
-    elif isinstance(error, typer.TyperException):
-        command = getattr(getattr(error, "ctx", None), "command_path", "inrcodec")
+    elif isinstance(error, TYPER_ERROR):
         text = error.format_message().replace("Value error, ", "").rstrip(".")
+        command = getattr(getattr(error, "ctx", None), "command_path", "inrcodec")
         sentence, code = f"error: {text} (see {command} --help)", error.exit_code
     else:
         hint = "" if debug else " (run with --debug for the traceback)"
@@ -291,7 +280,7 @@ class Bar:
             return
         if self.progress is None:
             self.progress = _rich_progress()
-            self.progress.add_task("", total=1.0)
+            self.progress.add_task(f"{self.name}: {what}", total=1.0)
             self.progress.start()
         self.progress.update(self.progress.task_ids[0], description=f"{self.name}: {what}", completed=share)
 
@@ -330,7 +319,7 @@ class Voice:
         if self.quiet:
             return
         paths = {"input": job.name, "output": job.output}
-        line = _json({**paths, **fields}) if self.as_json else "  ".join([job.output, *cells])
+        line = json.dumps({**paths, **fields}, ensure_ascii=False) if self.as_json else "  ".join([job.output, *cells])
         print(line, file=sys.stderr if job.target is None else sys.stdout, flush=True)
 
 
@@ -508,18 +497,14 @@ def decode(
 @app.command(cls=Command)
 def info(context: typer.Context, inputs: Streams, as_json: AsJson = False) -> int:
     """Print what streams say of themselves, without decoding them."""
-    jobs = [
-        Job(None if name == "-" else path, None)
-        for name in inputs
-        for path, _ in files.expand([name], {SUFFIX})
-    ]
+    jobs = [Job(None if name == "-" else path, None) for name in inputs for path, _ in files.expand([name], {SUFFIX})]
     models = {model.id: model.name for model in basemodels.installed()}
 
     def work(job: Job, _: Bar) -> None:
         data = files.read(job.source)
         model = models.get(container.read_header(data)[0].model_id)
-        fields = {"input": job.name, "model": model, "bytes": len(data)} | container.describe(data)
-        print(_json(fields) if as_json else _table(fields), flush=True)
+        fields = {"input": job.name, "model": model} | container.describe(data)
+        print(json.dumps(fields, ensure_ascii=False) if as_json else _table(fields), flush=True)
 
     return _each(jobs, Voice(as_json, False, False, context.obj), work)
 
@@ -535,18 +520,10 @@ def _table(fields: Mapping[str, object]) -> str:
 def _words(value: object) -> str:
     if value is None:
         return "not installed"
-    if isinstance(value, bytes):
-        return value.hex()
     if isinstance(value, (list, tuple)):
-        shown = ", ".join(_words(item) for item in value[:LISTED])
+        shown = ", ".join(f"({_words(v)})" if isinstance(v, list) and len(v) > 1 else _words(v) for v in value[:LISTED])
         return shown if len(value) <= LISTED else f"{shown}, … ({len(value)} in all)"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _json(fields: Mapping[str, object]) -> str:
-    return json.dumps(
-        fields, ensure_ascii=False, default=lambda v: v.hex() if isinstance(v, bytes) else str(v)
-    )
 
 
 @models_app.callback(invoke_without_command=True)
@@ -583,24 +560,12 @@ def verify(context: typer.Context, name: ModelName = None) -> int:
 @app.command(cls=Command)
 def train(config: Config, data: Data, out: Out) -> None:
     """Train a base network."""
-    if not data.is_dir():
-        raise InputNotFound(f"{data}: there is no such folder")
+    for path in (config, data):
+        if not path.exists():
+            raise InputNotFound(f"{path}: there is no such file or folder")
     from inrcodec.training import loop
 
-    loop.train(_recipe(config), data, out)
-
-
-def _recipe(config: Path) -> "Recipe":
-    from inrcodec.training.loop import Recipe
-
-    try:
-        return Recipe.load(config)
-    except FileNotFoundError:
-        raise InputNotFound(f"{config}: there is no such file") from None
-    except OSError as error:
-        raise UnreadableInput(f"{config}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError) as error:  # not TOML, an unknown key
-        raise UsageError(f"{config}: {error}") from None
+    loop.train(loop.Recipe.load(config), data, out)
 
 
 def _bytes(text: str) -> int:

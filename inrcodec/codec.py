@@ -43,7 +43,9 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        given = [n for n in ("quality", "lmbda", "target_bpp", "target_psnr", "target_bytes") if getattr(self, n) is not None]
+        given = [
+            n for n in ("quality", "lmbda", "target_bpp", "target_psnr", "target_bytes") if getattr(self, n) is not None
+        ]
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} exclude each other")
         for name in given:
@@ -100,7 +102,7 @@ def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_:
 
     try:
         if settings.target_bpp is not None:
-            target = Target("bpp", settings.target_bpp, lambda e: e.bpp)
+            target: Target[Encoded] = Target("bpp", settings.target_bpp, lambda e: e.bpp)
         elif settings.target_bytes is not None:
             target = Target("bytes", settings.target_bytes, lambda e: len(e.data))
         elif settings.target_psnr is not None:
@@ -140,7 +142,7 @@ def open_field(
     """A stream → the field it encodes, which can be evaluated at any coordinate."""
     data = source if isinstance(source, bytes) else formats.load(Path(source))
     header, sections = container.read(data, prefix=preview)
-    _check(header, None if preview else len(sections), max_pixels)
+    _check(header, len(container.read_header(data)[1]), max_pixels)
     model = basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
     try:
         return _read(header, sections, model)
@@ -158,7 +160,7 @@ def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, prog
     sections: list[bytes] = []
     coded = []
     planes = _planes(signal.format)
-    total = len(planes) * len(pyramid.tiles(header.shape)) * max(steps, 1)
+    total = len(planes) * pyramid.tile_count(header.shape) * max(steps, 1)
     done = 0
 
     def advance(count: int) -> None:
@@ -186,7 +188,7 @@ def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
     """The inverse of `_write`; sections that a prefix lacks leave the finest latents at zero."""
     form = SampleFormat.from_byte(header.samples)
     planes = _planes(form)
-    per_level = len(planes) * len(pyramid.tiles(header.shape))
+    per_level = len(planes) * pyramid.tile_count(header.shape)
     levels = len(sections) // per_level
     if not levels:
         raise TruncatedStream(f"{len(sections)} whole sections are there; a preview needs {per_level}")
@@ -195,7 +197,8 @@ def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
         n = per_level // len(planes)
         own = [sections[k * per_level + p * n : k * per_level + (p + 1) * n] for k in range(levels)]
         latents.append(pyramid.read_symbols(model, own, header.shape, header.operating_point, len(channels) == 1))
-    return Field(model, header.shape, header.operating_point, form, latents)
+    height, width = header.shape
+    return Field(model, (height, width), header.operating_point, form, latents)
 
 
 def _planes(form: SampleFormat) -> list[list[int]]:
@@ -204,7 +207,7 @@ def _planes(form: SampleFormat) -> list[list[int]]:
     return [colour, [form.channels - 1]] if form.channels in (2, 4) else [colour]
 
 
-def _check(header: Header, sections: int | None, max_pixels: int) -> None:
+def _check(header: Header, sections: int, max_pixels: int) -> None:
     """Refuse what this program cannot decode, before any network is loaded or memory is taken."""
     pixels = math.prod(header.shape)
     if header.method not in METHODS.values() or header.modality not in MODALITIES.values():
@@ -214,8 +217,8 @@ def _check(header: Header, sections: int | None, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise LimitExceeded(f"{header.shape[1]}x{header.shape[0]} = {pixels} pixels; the limit is {max_pixels}")
     planes = _planes(SampleFormat.from_byte(header.samples))
-    expected = pyramid.SECTIONS * len(planes) * len(pyramid.tiles(header.shape))
-    if sections not in (None, expected):
+    expected = pyramid.SECTIONS * len(planes) * pyramid.tile_count(header.shape)
+    if sections != expected:
         raise CorruptStream(f"{sections} sections; this image needs {expected}")
 
 

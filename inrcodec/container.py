@@ -1,7 +1,7 @@
 """The container: header + sections ⇄ bytes. The only file that knows byte offsets; docs/format.md is normative.
 
-    magic 4 · version 1 · method 1 · modality 1 · model id 6 · shape varints · sample format 1 · operating point 1
-    · [modality block] · section count varint · section lengths varints · sections · CRC-32 of all before it
+magic 4 · version 1 · method 1 · modality 1 · model id 6 · shape varints · sample format 1 · operating point 1
+· [modality block] · section count varint · section lengths varints · sections · CRC-32 of all before it
 """
 
 import math
@@ -23,7 +23,10 @@ MAX_SECTIONS = 1 << 20
 MAX_BLOCK = 1 << 24
 
 _TILE = 1024  # samples a side of what one section of an image covers
-_AXES_SHIFT, _BLOCK_FLAG = 5, 0x80  # in the modality byte: id in bits 0-4, axes − 1 in bits 5-6, bit 7 = block follows
+_AXES_SHIFT, _BLOCK_FLAG = (
+    5,
+    0x80,
+)  # in the modality byte: id in bits 0-4, axes − 1 in bits 5-6, bit 7 = block follows
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def write(header: Header, sections: list[bytes]) -> bytes:
 def read(data: bytes, prefix: bool = False) -> tuple[Header, list[bytes]]:
     """The bytes of a file → header and sections.
 
-    With `prefix`, data may end early: the sections that are complete are returned and no check sum is verified.
+    With `prefix`, data may end early: the sections that are complete are returned, unverified.
     Raises NotAStream, UnsupportedVersion, TruncatedStream, CorruptStream or LimitExceeded.
     """
     header, lengths, start = read_header(data)
@@ -71,10 +74,10 @@ def read(data: bytes, prefix: bool = False) -> tuple[Header, list[bytes]]:
             break
         sections.append(data[position : position + length])
         position += length
-    if prefix:
-        return header, sections
     expected = start + sum(lengths) + 4
     if len(data) < expected:
+        if prefix:
+            return header, sections
         raise TruncatedStream(f"the stream has {len(data)} of {expected} bytes")
     if len(data) > expected:
         raise CorruptStream(f"{len(data) - expected} bytes follow the end of the stream")

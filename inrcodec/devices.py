@@ -6,15 +6,15 @@ from inrcodec.errors import DeviceUnavailable, UsageError
 
 
 def choose(name: str) -> str:
-    """"auto", "cpu" or "cuda" → the device to use. Raises DeviceUnavailable, UsageError."""
+    """ "auto", "cpu" or "cuda" → the device to use. Raises DeviceUnavailable, UsageError."""
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"no device '{name}'; choose auto, cpu or cuda")
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise DeviceUnavailable("CUDA was asked for, but this machine offers none")
-    chosen = "cuda" if present and name != "cpu" else "cpu"
-    if chosen == "cuda":
-        # Reduced precision and transformed convolutions would break the exactness of the integer prior
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.enabled = False
-    return chosen
+    # Reduced precision and transformed convolutions (Winograd, FFT) would break the exactness of the integer prior
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.enabled = False
+    torch.backends.nnpack.set_flags(False)
+    return "cuda" if present and name != "cpu" else "cpu"

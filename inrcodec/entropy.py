@@ -4,9 +4,10 @@ A table is a probability distribution over an alphabet 0…n−1, given as integ
 inside a part they are sorted by table, so that each table codes its symbols in one call.
 """
 
+from collections.abc import Hashable
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import constriction
 import numpy as np
@@ -20,17 +21,16 @@ Categorical = constriction.stream.model.Categorical
 Ints = NDArray[np.integer]
 
 
-class Tables(Protocol):
-    """Anything hashable with `counts(table) → uint32 [alphabet]`, each at least 1."""
+class Tables(Hashable, Protocol):
+    """Anything hashable that knows the counts [alphabet] of a table number."""
 
     def counts(self, table: int) -> Ints: ...
 
 
 @lru_cache(maxsize=4096)
-def _model(tables: Tables, table: int) -> Categorical:
+def _model(tables: Tables, table: int) -> Any:
     counts = tables.counts(table)
-    # counts / sum is one IEEE division per entry, and constriction's quantisation of it uses only basic arithmetic:
-    # the same on every machine
+    # Counts sum to a power of two, so the divisions are exact; constriction grants every symbol at least 2^-24
     return Categorical(counts.astype(np.float64) / float(counts.sum()), perfect=False)
 
 

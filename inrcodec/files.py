@@ -50,9 +50,7 @@ class Job:
             raise OutputFailed(f"{self.target}: no permission to write into {parent}")
 
 
-def plan(
-    inputs: list[str], output: str | None, suffixes: Collection[str], suffix: str, overwrite: bool
-) -> list[Job]:
+def plan(inputs: list[str], output: str | None, suffixes: Collection[str], suffix: str, overwrite: bool) -> list[Job]:
     """What to do: folders searched for files with one of `suffixes`, outputs named with `suffix`.
 
     Without an output, the result lands beside its input. One file goes to the file or into the folder that

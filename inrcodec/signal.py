@@ -74,13 +74,9 @@ class Signal:
         except ValueError:
             raise UsageError("samples must form an array, but the rows differ in length") from None
         if values.dtype.name not in PEAKS:
-            raise UsageError(
-                f"samples must be uint8 or uint16, not {values.dtype.name} (shape {values.shape})"
-            )
-        if values.ndim not in (2, 3) or values.ndim == 3 and not 1 <= values.shape[2] <= 4:
-            raise UsageError(
-                f"samples must be shaped [H, W] or [H, W, C] with 1 to 4 channels, not {values.shape}"
-            )
+            raise UsageError(f"samples must be uint8 or uint16, not {values.dtype.name} (shape {values.shape})")
+        if values.ndim not in (2, 3) or (values.ndim == 3 and not 1 <= values.shape[2] <= 4):
+            raise UsageError(f"samples must be shaped [H, W] or [H, W, C] with 1 to 4 channels, not {values.shape}")
         if values.size == 0:
             raise UsageError(f"there are no samples in an array of shape {values.shape}")
         values = values.astype(values.dtype.name, copy=False)  # native byte order

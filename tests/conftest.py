@@ -22,7 +22,9 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0, peak: int
     """Smooth shapes, an edge and some noise: [height, width, channels]."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    planes = [np.sin(5 * x + k) * np.cos(4 * y - k) + (x + y > 0.9) + 0.1 * rng.normal(size=x.shape) for k in range(channels)]
+    planes = [
+        np.sin(5 * x + k) * np.cos(4 * y - k) + (x + y > 0.9) + 0.1 * rng.normal(size=x.shape) for k in range(channels)
+    ]
     values = np.stack(planes, -1)
     values = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
     return np.rint(values * peak).astype(np.uint8 if peak == 255 else np.uint16)

@@ -72,9 +72,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.Ca
     return run
 
 
-def process(
-    *arguments: str, stdin: bytes = b"", folder: Path | None = None
-) -> subprocess.CompletedProcess[bytes]:
+def process(*arguments: str, stdin: bytes = b"", folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Runs the command line as a process of its own."""
     command = [sys.executable, "-m", "inrcodec", *arguments]
     path = str(Path(__file__).parent.parent)
@@ -155,9 +153,7 @@ def test_exit_code_of_a_process(tmp_path: Path) -> None:
 def test_a_reader_that_has_gone(coded: Path) -> None:
     arguments = " ".join([sys.executable, "-m", "inrcodec", "models", "verify", "|", "true"])
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    run = subprocess.run(
-        ["bash", "-c", arguments], capture_output=True, cwd=coded.parent, env=environment, check=True
-    )
+    run = subprocess.run(["bash", "-c", arguments], capture_output=True, cwd=coded.parent, env=environment, check=True)
     assert run.stderr == b""
 
 
@@ -203,7 +199,7 @@ def test_encode_json(cli: Cli, photo: Path) -> None:
     run = cli("encode", "photo.png", "--effort", 0, "--json")
     fields = json.loads(run.text)
     assert list(fields) == (
-        "input output bytes bpp psnr seconds width height model operating_point notes".split()
+        ["input", "output", "bytes", "bpp", "psnr", "seconds", "width", "height", "model", "operating_point", "notes"]
     )
     assert (fields["input"], fields["output"]) == ("photo.png", "photo.inr")
     assert (fields["width"], fields["height"], fields["model"]) == (WIDTH, HEIGHT, "photo")
@@ -309,7 +305,7 @@ def test_decode_to_stdout(cli: Cli, coded: Path) -> None:
 def test_what_to_decode(cli: Cli, coded: Path, arguments: list[str], size: tuple[int, int]) -> None:
     run = cli("decode", "photo.inr", "--json", *arguments)
     fields = json.loads(run.text)
-    assert list(fields) == "input output bytes width height seconds".split()
+    assert list(fields) == ["input", "output", "bytes", "width", "height", "seconds"]
     assert (fields["width"], fields["height"]) == size_of(Path("photo.png").read_bytes()) == size
 
 
@@ -396,6 +392,7 @@ def with_header(stream: bytes, **fields: object) -> bytes:
         (["encode", "photo.png", "--device", "tpu"], ["--device", "tpu"]),
         (["encode", "photo.png", "photo.jpg"], ["photo.png and photo.jpg"]),
         (["encode", "photo.png", "-o", "photo.png", "--force"], ["photo.png"]),
+        (["encode", "photo.png", "-", "--force"], ["standard input"]),
         (["decode", "code.inr", "--scale", "0"], ["scale"]),
         (["decode", "code.inr", "--scale", "-2"], ["scale"]),
         (["decode", "code.inr", "--scale", "nan"], ["scale"]),

@@ -13,26 +13,52 @@ from inrcodec.errors import CorruptStream, InrcodecError, TruncatedStream
 
 BAD = Path(__file__).parent / "vectors_bad"
 
-CONTAINER_VECTORS = """
-    not_a_stream__empty not_a_stream__png not_a_stream__seven_bit_transfer
-    unsupported_version__0 unsupported_version__2
-    truncated_stream__magic truncated_stream__model_id truncated_stream__shape truncated_stream__section_table
-    truncated_stream__section truncated_stream__check_sum truncated_stream__section_count_beyond_the_data
-    truncated_stream__section_length_beyond_the_data truncated_stream__block_beyond_the_data
-    corrupt_stream__check_sum corrupt_stream__header_bit corrupt_stream__payload_bit corrupt_stream__trailing_byte
-    corrupt_stream__side_not_shortest corrupt_stream__side_of_7_bytes corrupt_stream__count_not_shortest
-    corrupt_stream__length_not_shortest
-    limit_exceeded__side_zero limit_exceeded__side limit_exceeded__side_of_6_bytes limit_exceeded__section_count
-    limit_exceeded__section_length limit_exceeded__block_empty limit_exceeded__block_length
-""".split()
+CONTAINER_VECTORS = [
+    "not_a_stream__empty",
+    "not_a_stream__png",
+    "not_a_stream__seven_bit_transfer",
+    "unsupported_version__0",
+    "unsupported_version__2",
+    "truncated_stream__magic",
+    "truncated_stream__model_id",
+    "truncated_stream__shape",
+    "truncated_stream__section_table",
+    "truncated_stream__section",
+    "truncated_stream__check_sum",
+    "truncated_stream__section_count_beyond_the_data",
+    "truncated_stream__section_length_beyond_the_data",
+    "truncated_stream__block_beyond_the_data",
+    "corrupt_stream__check_sum",
+    "corrupt_stream__header_bit",
+    "corrupt_stream__payload_bit",
+    "corrupt_stream__trailing_byte",
+    "corrupt_stream__side_not_shortest",
+    "corrupt_stream__side_of_7_bytes",
+    "corrupt_stream__count_not_shortest",
+    "corrupt_stream__length_not_shortest",
+    "limit_exceeded__side_zero",
+    "limit_exceeded__side",
+    "limit_exceeded__side_of_6_bytes",
+    "limit_exceeded__section_count",
+    "limit_exceeded__section_length",
+    "limit_exceeded__block_empty",
+    "limit_exceeded__block_length",
+]
 """What `container.read` itself must refuse."""
 
-IMAGE_VECTORS = """
-    corrupt_stream__unknown_method corrupt_stream__unknown_modality corrupt_stream__image_of_1_axis
-    corrupt_stream__image_of_3_axes corrupt_stream__image_with_a_block corrupt_stream__reserved_sample_bit
-    corrupt_stream__no_sections corrupt_stream__too_few_sections corrupt_stream__too_many_sections
-    limit_exceeded__pixels model_mismatch__not_installed
-""".split()
+IMAGE_VECTORS = [
+    "corrupt_stream__unknown_method",
+    "corrupt_stream__unknown_modality",
+    "corrupt_stream__image_of_1_axis",
+    "corrupt_stream__image_of_3_axes",
+    "corrupt_stream__image_with_a_block",
+    "corrupt_stream__reserved_sample_bit",
+    "corrupt_stream__no_sections",
+    "corrupt_stream__too_few_sections",
+    "corrupt_stream__too_many_sections",
+    "limit_exceeded__pixels",
+    "model_mismatch__not_installed",
+]
 """Well-formed containers that decoding must refuse, the model not being needed to see it."""
 
 headers = st.builds(

@@ -132,7 +132,10 @@ def test_decoder_written_from_the_format(seed: int) -> None:
 
 
 def test_golden_bytes() -> None:
-    parts = [(np.array([7, 1, 0, 255, 2]), np.array([2, 0, 1, 2, 3])), (np.array([1, 1, 300]), np.array([1, 0, 4]))]
+    parts = [
+        (np.array([7, 1, 0, 255, 2]), np.array([2, 0, 1, 2, 3])),
+        (np.array([1, 1, 300]), np.array([1, 0, 4])),
+    ]
     assert encode(parts, TABLES).hex() == "feffffcb8c00d29300ca4a"
 
 

@@ -79,7 +79,13 @@ def test_size(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"scale": 0}, {"scale": float("inf")}, {"size": (0, 4)}, {"region": (40, 0, 20, 5)}, {"scale": 2, "size": (5, 5)}],
+    [
+        {"scale": 0},
+        {"scale": float("inf")},
+        {"size": (0, 4)},
+        {"region": (40, 0, 20, 5)},
+        {"scale": 2, "size": (5, 5)},
+    ],
 )
 def test_bad_requests(data: bytes, options: dict) -> None:
     with pytest.raises(UsageError):

@@ -27,9 +27,7 @@ def touch(*paths: Path) -> None:
 
 
 def plan(*inputs: object, output: object = None, overwrite: bool = False) -> list[Job]:
-    return files.plan(
-        [str(i) for i in inputs], None if output is None else str(output), IMAGES, ".inr", overwrite
-    )
+    return files.plan([str(i) for i in inputs], None if output is None else str(output), IMAGES, ".inr", overwrite)
 
 
 # Where outputs go

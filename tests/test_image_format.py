@@ -32,9 +32,7 @@ HEIGHT, WIDTH = 13, 17
 def noise(channels: int, dtype: str = "uint8") -> np.ndarray:
     """[HEIGHT, WIDTH, channels] over the whole range of dtype."""
     info = np.iinfo(dtype)
-    return np.random.default_rng(channels).integers(
-        0, info.max, (HEIGHT, WIDTH, channels), dtype, endpoint=True
-    )
+    return np.random.default_rng(channels).integers(0, info.max, (HEIGHT, WIDTH, channels), dtype, endpoint=True)
 
 
 def pillow(values: np.ndarray, mode: str | None = None) -> Image.Image:

@@ -16,7 +16,7 @@ CONFINED = {  # package: the only places that may import it
     "constriction": ("entropy.py",),
     "typer": ("cli.py",),
     "rich": ("cli.py",),
-    "safetensors": ("methods/", "training/"),
+    "safetensors": ("basemodels.py", "methods/", "training/"),
     "scipy": ("bench/",),
     "inrcodec.training": ("training/", "cli.py"),
     "inrcodec.bench": ("bench/", "cli.py"),

@@ -32,9 +32,8 @@ def test_reaches_are_frozen() -> None:
 @pytest.mark.parametrize("table", range(UNIFORM + 1))
 def test_counts(table: int) -> None:
     counts = TABLES.counts(table)
-    assert counts.min() >= 1
-    # a cell that holds nothing is granted one count, so the sum may pass the total by a few
-    assert TOTAL <= counts.sum() <= TOTAL + len(counts)
+    assert counts.min() >= 0  # the coder grants each symbol its least probability
+    assert counts.sum() == TOTAL
     assert len(counts) == (256 if table == UNIFORM else 2 * REACHES[table // FRACTION] + 2)
 
 
@@ -58,7 +57,7 @@ def test_cells_are_those_of_the_distribution(k: int, f: int) -> None:
     borders = (np.arange(-reach, reach + 2) - 0.5 - f / FRACTION) / scale
     below = 1 / (1 + np.exp(-np.clip(borders, -60, 60)))
     counts = TABLES.counts(FRACTION * k + f)[:-1]
-    np.testing.assert_allclose(counts, np.maximum(np.diff(below) * TOTAL, 1), atol=2)
+    np.testing.assert_allclose(counts, np.diff(below) * TOTAL, atol=2)
 
 
 def test_a_model_of_another_size_is_refused() -> None:
@@ -90,7 +89,6 @@ def test_alphabet_round_trip(rows: list[tuple[int, int, int]]) -> None:
     round_trip([(y, m, k) for y, m, k in rows if -32768 <= y - m // 8 <= 32767])
 
 
-@pytest.mark.xfail(strict=True, reason="an escape codes y - mean in 16 bits; it should code y, which always fits")
 def test_alphabet_round_trip_with_a_distant_mean() -> None:
     round_trip([(LARGEST, -8 * 1000, 5), (-LARGEST, 8 * 1000, 5), (0, 1 << 20, 5)])
 

@@ -65,9 +65,7 @@ def test_export_computes_what_training_computed() -> None:
     y = [half_up(3 * torch.randn(1, NETWORK.latents(i), 32 >> i, 48 >> i)) for i in range(3)]
     for point in (0, 100, 255):
         op = torch.tensor([point])
-        trained, exported = (
-            estimated_bits(prior, y, y, (64, 96), op, half_up) for prior in (net.prior, model.prior)
-        )
+        trained, exported = (estimated_bits(prior, y, y, (64, 96), op, half_up) for prior in (net.prior, model.prior))
         # biases are rounded a second time, which may move a rare activation by one
         assert torch.allclose(trained, exported, rtol=2e-3)
 

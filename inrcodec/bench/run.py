@@ -54,13 +54,16 @@ def measure(path: Path, quality: float, effort: int, model: str | None, threads:
     seconds = perf_counter() - started
     mse = np.mean(np.square(signal.values.astype(np.float64) - decoded))
     psnr = 10 * np.log10(signal.format.peak**2 / mse)
-    return Row(
-        path.name, quality, effort, len(encoded.data), encoded.bpp, float(psnr), encoded.seconds, seconds
-    )
+    return Row(path.name, quality, effort, len(encoded.data), encoded.bpp, float(psnr), encoded.seconds, seconds)
 
 
 def run(
-    folder: Path, qualities: list[float], effort: int, model: str | None, jobs: int, limit: int | None,
+    folder: Path,
+    qualities: list[float],
+    effort: int,
+    model: str | None,
+    jobs: int,
+    limit: int | None,
     progress: Callable[[int, int], None],
 ) -> list[Row]:
     """All images × qualities. Raises NothingToDo."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec.coordinates import Rectangle, grid, output_size
-from inrcodec.fields.pyramid import Window
+from inrcodec.fields.grids import Window, cut
 from inrcodec.signal import SampleFormat
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ class Field:
     """
 
     def __init__(
-        self, model: "PyramidModel", shape: tuple[int, int], point: int, form: SampleFormat, planes: list["Latents"]
+        self,
+        model: "PyramidModel",
+        shape: tuple[int, int],
+        point: int,
+        form: SampleFormat,
+        planes: list["Latents"],
     ):
         self.model, self.shape, self.format = model, shape, form
         self.operating_point = point
@@ -109,8 +114,8 @@ class Field:
         parts = []
         for plane, latents in enumerate(self._planes):
             r, _, region = self._synthesis(latents, window)
-            inner = (slice(a - start, b - start) for (a, b), (start, _) in zip(window, region, strict=True))
-            parts.append(self._features(r[(0, slice(None), *inner)].permute(1, 2, 0), plane))
+            inside = r[0][cut(window, region)].permute(1, 2, 0)
+            parts.append(self._features(inside, plane))
         return torch.cat(parts, -1)
 
     def _resampled(self, rectangle: Rectangle, out: tuple[int, int], where: tuple[slice, slice]) -> Tensor:

@@ -5,12 +5,33 @@ the size of the next coarser grid, which is what lets one convolution on the coa
 """
 
 from itertools import product
+from types import EllipsisType
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
+
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+Window = tuple[tuple[int, int], ...]
+"""(start, stop) per axis."""
+
+Index = tuple[EllipsisType | slice, ...]
+
+
+def cut(window: Window, origin: Window | None = None) -> Index:
+    """The index that takes a window out of [..., *grid], whose grid begins where `origin` begins (or at zero)."""
+    starts = [start for start, _ in origin] if origin else [0] * len(window)
+    return (..., *(slice(a - start, b - start) for (a, b), start in zip(window, starts, strict=True)))
+
+
+def channels_last(module: M) -> M:
+    """The memory layout in which convolutions of few channels are fastest."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def grid_sizes(shape: tuple[int, ...], levels: int) -> list[tuple[int, ...]]:
@@ -26,10 +47,14 @@ def phases(dims: int) -> list[tuple[int, ...]]:
     return sorted(product((0, 1), repeat=dims), key=lambda offset: (sum(offset) % 2, offset))
 
 
+def _strided(offset: tuple[int, ...]) -> Index:
+    return (..., *(slice(o, None, 2) for o in offset))
+
+
 def split_phases(x: Tensor, dims: int) -> list[Tensor]:
     """[B, C, *grid] → 2^dims tensors [B, C, *ceil(grid / 2)] in coding order; an odd side is padded with zeros."""
     x = F.pad(x, [p for n in reversed(x.shape[2:]) for p in (0, n % 2)])
-    return [x[(..., *(slice(o, None, 2) for o in offset))] for offset in phases(dims)]
+    return [x[_strided(offset)] for offset in phases(dims)]
 
 
 def merge_phases(parts: list[Tensor], size: tuple[int, ...]) -> Tensor:
@@ -42,7 +67,7 @@ def merge_phases(parts: list[Tensor], size: tuple[int, ...]) -> Tensor:
             torch.stack(parts[k : k + 2], parts[k].ndim + axis + 1).flatten(axis - 1, axis)
             for k in range(0, len(parts), 2)
         ]
-    return parts[0][(..., *(slice(0, n) for n in size))]
+    return parts[0][cut(tuple((0, n) for n in size))]
 
 
 def depth_to_space(x: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -12,14 +12,16 @@ and the forward wavelet give the amortised start of y.
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec.fields import wavelet
-from inrcodec.fields.grids import CONV, depth_to_space, grid_sizes, split_phases
+from inrcodec.fields.grids import CONV, Window, cut, depth_to_space, grid_sizes, split_phases
 from inrcodec.priors.context import OPERATING_POINTS, PriorConfig
 
 # λ of R + λ·D, D the mean squared error in units of a 255-step scale, over the operating points 0…255.
@@ -43,7 +45,8 @@ class PyramidConfig:
     @classmethod
     def from_json(cls, text: bytes) -> "PyramidConfig":
         """As written by `json.dumps(asdict(config))`. Raises ValueError or TypeError."""
-        return cls(**{k: _tuples(v) for k, v in json.loads(text).items()})
+        fields: dict[str, Any] = {k: _tuples(v) for k, v in json.loads(text).items()}
+        return cls(**fields)
 
     @property
     def levels(self) -> int:
@@ -61,9 +64,6 @@ class PyramidConfig:
         groups = tuple((n, n * rest) if rest else (n,) for n in per_channel)
         return PriorConfig(self.dims, groups, self.prior_widths)
 
-
-Window = tuple[tuple[int, int], ...]
-"""(start, stop) per axis."""
 
 MARGIN = 8
 """Cells by which a region exceeds what is asked of it: four 3^d convolutions and the wavelet reach 6."""
@@ -130,14 +130,15 @@ class Block(nn.Module):
         scale, shift = self.film(t).chunk(2, 1)
         if len(t) == 1:  # one operating point: the conditioning moves into the weights, which saves a pass
             weight = self.conv1.weight * _spread(1 + scale[0], self.dims + 1)
-            bias = torch.addcmul(shift[0], self.conv1.bias, 1 + scale[0])
+            bias = shift[0] + self.conv1.bias * (1 + scale[0])
             inner = getattr(F, f"conv{self.dims}d")(x, weight, bias, padding=1)
         else:
             inner = torch.addcmul(_spread(shift, self.dims), self.conv1(x), _spread(1 + scale, self.dims))
         return x + self.conv2(F.gelu(inner))
 
 
-def _small(conv: nn.Module) -> nn.Module:
+def _small(conv: Any) -> nn.Module:
+    """A convolution that starts as a small perturbation of nothing."""
     with torch.no_grad():
         conv.weight *= 0.1
         nn.init.zeros_(conv.bias)
@@ -163,9 +164,7 @@ class Synthesis(nn.Module):
             nn.ModuleList(Block(c.dims, c.widths[i]) for _ in range(c.blocks[i])) for i in levels
         )
         self.up = nn.ModuleList(conv(c.widths[i + 1], 2**c.dims * c.widths[i], 1) for i in levels[:-1])
-        self.correct = nn.ModuleList(
-            _small(conv(c.widths[i], 2**c.dims * c.channels, 3, padding=1)) for i in levels
-        )
+        self.correct = nn.ModuleList(_small(conv(c.widths[i], 2**c.dims * c.channels, 3, padding=1)) for i in levels)
 
     def gain(self, level: int, op: Tensor) -> Tensor:
         """Latents per unit of signal, [B, n, 1, …]: the quantiser's inverse step."""
@@ -185,7 +184,7 @@ class Synthesis(nn.Module):
         else:
             x, details = self.enter[i](torch.cat([z, r], 1)), channels
         h = x if h is None else x + h
-        for block in self.blocks[i]:
+        for block in self.blocks[i]:  # type: ignore[attr-defined]
             h = block(h, embed(op))
         r = wavelet.synthesise([r, *details.unbind(2)], size)
         return h, r + depth_to_space(self.correct[i](h), size)
@@ -195,7 +194,12 @@ class Synthesis(nn.Module):
         return depth_to_space(self.up[i - 1](h), size)
 
     def forward(
-        self, latents: list[Tensor], op: Tensor, shape: tuple[int, ...], window: Window | None = None, stop: int = 0
+        self,
+        latents: list[Tensor],
+        op: Tensor,
+        shape: tuple[int, ...],
+        window: Window | None = None,
+        stop: int = 0,
     ) -> tuple[Tensor, Tensor, Window]:
         """Latents [B, n, *grid], finest first (any real dtype) → the signal on a window of the grid.
 
@@ -210,10 +214,10 @@ class Synthesis(nn.Module):
         output: Window = ()
         for i in range(self.config.levels - 1, stop - 1, -1):
             cells = regions[i]
-            y = latents[i][(..., *(slice(a, b) for a, b in cells))].to(self.colour)
+            y = latents[i][cut(cells)].to(self.colour)
             if h is not None and r is not None:
-                inner = tuple(slice(a - start, b - start) for (a, b), (start, _) in zip(cells, output, strict=True))
-                h, r = h[(..., *inner)], r[(..., *inner)]
+                inner = cut(cells, output)
+                h, r = h[inner], r[inner]
             output = tuple((2 * a, min(2 * b, n)) for (a, b), n in zip(cells, sizes[i], strict=True))
             size = tuple(b - a for a, b in output)
             h, r = self.step(i, h, r, y, op, size)
@@ -239,7 +243,12 @@ class Analysis(nn.Module):
         self.config = c = config
         conv, levels = CONV[c.dims], range(c.levels)
         self.enter = nn.ModuleList(
-            conv(2**c.dims * (c.widths[i - 1] if i else c.channels), c.widths[i], 1 if i else 3, padding=0 if i else 1)
+            conv(
+                2**c.dims * (c.widths[i - 1] if i else c.channels),
+                c.widths[i],
+                1 if i else 3,
+                padding=0 if i else 1,
+            )
             for i in levels
         )
         self.blocks = nn.ModuleList(
@@ -247,7 +256,9 @@ class Analysis(nn.Module):
         )
         self.leave = nn.ModuleList(_small(conv(2 * c.widths[i], c.latents(i), 3, padding=1)) for i in levels)
 
-    def forward(self, x: Tensor, op: Tensor, synthesis: Synthesis, quantise) -> tuple[list[Tensor], Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, op: Tensor, synthesis: Synthesis, quantise: Callable[[Tensor], Tensor]
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
         """x [B, C, *grid] in [0, 1] → latents before rounding, finest first; the decoded signal; its features.
 
         Each level sees what the decoder has by then, so `quantise` (rounding or a relaxation) runs inside.
@@ -259,7 +270,7 @@ class Analysis(nn.Module):
         low, bands = synthesis.from_signal(x), []
         for i in range(c.levels):
             f = self.enter[i](torch.cat(split_phases(f, c.dims), 1))
-            for block in self.blocks[i]:
+            for block in self.blocks[i]:  # type: ignore[attr-defined]
                 f = block(f, t)
             features.append(f)
             low, *details = wavelet.analyse(low, c.dims)
@@ -273,4 +284,5 @@ class Analysis(nn.Module):
             h, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i])
             if i > 0:
                 h = synthesis.rise(i, h, sizes[i])
+        assert h is not None and r is not None
         return latents, synthesis.to_signal(r), h

@@ -145,9 +145,7 @@ def read(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Signal:
                 values = _read_pillow(source, max_pixels, notes)
         signal = Signal.from_array(values)
     except UnidentifiedImageError:
-        raise UnsupportedInput(
-            f"{name}: not an image any reader recognises, or its header is damaged"
-        ) from None
+        raise UnsupportedInput(f"{name}: not an image any reader recognises, or its header is damaged") from None
     except MemoryError:
         raise OutOfMemory(f"{name}: not enough memory to read it") from None
     except UsageError as error:
@@ -177,9 +175,7 @@ def _pillow_quiet() -> Iterator[None]:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise LimitExceeded(
-            f"{width} x {height} = {width * height} pixels are more than the limit of {max_pixels}"
-        )
+        raise LimitExceeded(f"{width} x {height} = {width * height} pixels are more than the limit of {max_pixels}")
 
 
 def _note_frames(frames: int, notes: list[str]) -> None:

@@ -4,8 +4,8 @@
 for the search; the synthesis knows of no tiles, so there are no seams.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+import math
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from inrcodec import entropy
 from inrcodec.adaptation import adapt
 from inrcodec.errors import CorruptStream
-from inrcodec.fields.grids import grid_sizes, phases, split_phases
+from inrcodec.fields.grids import Index, Window, channels_last, cut, grid_sizes, phases, split_phases
 from inrcodec.fields.head import Head
-from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis, Window
+from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
 from inrcodec.priors.context import ContextPrior, IntegerLayer, half_up
 from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables
 
@@ -53,13 +53,18 @@ class PyramidModel(nn.Module):
             if isinstance(layer, IntegerLayer):
                 layer.load(*(tensors.pop(f"prior.{name}.{part}") for part in ("weight", "shift", "bias")))
         state = model.state_dict()
-        missing = model.load_state_dict(tensors | {k: v for k, v in state.items() if k.startswith("prior.")})
-        assert not missing.missing_keys
-        return model.requires_grad_(False).to(memory_format=torch.channels_last).eval()
+        model.load_state_dict(tensors | {k: v for k, v in state.items() if k.startswith("prior.")})
+        model.requires_grad_(False).eval()
+        return channels_last(model)
 
     @property
     def device(self) -> torch.device:
         return self.synthesis.colour.device
+
+
+def tile_count(shape: tuple[int, ...]) -> int:
+    """How many tiles a grid is cut into."""
+    return math.prod(-(-n // TILE) for n in shape)
 
 
 def tiles(shape: tuple[int, ...]) -> list[Window]:
@@ -79,9 +84,7 @@ def find_latents(
     """Features of a window [C, *window] in [0, 1] → the latents of the whole grid. One tile at a time."""
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
-    latents = [
-        torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])
-    ]
+    latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
     op = torch.tensor([operating_point], device=model.device)
     for tile in tiles(shape):
         window = tuple((max(0, a - HALO), min(n, b + HALO)) for (a, b), n in zip(tile, shape, strict=True))
@@ -90,11 +93,9 @@ def find_latents(
             start, _, _ = model.analysis(x, op, model.synthesis, half_up)
         found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only)
         for i, (whole, part) in enumerate(zip(latents, found, strict=True)):
-            stride = 2 ** (i + 1)
-            inner = tuple((a // stride, -(-b // stride)) for a, b in tile)
-            local = (slice(a - w // stride, b - w // stride) for (a, b), (w, _) in zip(inner, window, strict=True))
-            values = part[0][(..., *local)].clamp(-LARGEST, LARGEST)
-            whole[(..., *(slice(a, b) for a, b in inner))] = values.to("cpu", torch.int16)
+            cells = _cells(tile, i)
+            values = part[0][cut(cells, _cells(window, i))].clamp(-LARGEST, LARGEST)
+            whole[cut(cells)] = values.to("cpu", torch.int16)
     return latents
 
 
@@ -108,18 +109,18 @@ class _Parts:
         self.sizes = grid_sizes(shape, model.config.levels)
         self.offsets = phases(model.config.dims)
 
-    def valid(self, level: int, phase: int) -> tuple[slice, ...]:
+    def valid(self, level: int, phase: int) -> Index:
         """Cells of a phase that exist; an odd side leaves some phases shorter."""
         cells = self.sizes[level + 1]
-        return tuple(slice(0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True))
+        return cut(tuple((0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True)))
 
     @staticmethod
     def section(level: int) -> int:
         return SECTIONS - 1 - min(level, SECTIONS - 1)
 
 
-def _integers(x: Tensor, valid: tuple[slice, ...]) -> NDArray[np.int32]:
-    return x[0][(..., *valid)].to("cpu", torch.int32).numpy().ravel()
+def _integers(x: Tensor, valid: Index) -> NDArray[np.int32]:
+    return x[0][valid].to("cpu", torch.int32).numpy().ravel()
 
 
 class _Writer(_Parts):
@@ -132,7 +133,7 @@ class _Writer(_Parts):
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = self.known[level][phase].split(self.groups[level], 1)[group]
         if group and self.first_only:
-            return part
+            return torch.zeros_like(part)
         valid = self.valid(level, phase)
         y, m, k = (_integers(x, valid) for x in (part, mean, index))
         symbols, indices, wide = self.tables.to_alphabet(y, m, k)
@@ -161,17 +162,20 @@ class _Reader(_Parts):
         y = self.tables.from_alphabet(symbols, m, k, wide)
         if np.abs(y).max(initial=0) > LARGEST:
             raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
-        inner = part[0][(..., *valid)]
+        inner = part[0][valid]
         inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
         return part
 
 
+def _cells(window: Window, level: int) -> Window:
+    """The cells of a level under a window that starts at a multiple of its stride."""
+    stride = 2 ** (level + 1)
+    return tuple((a // stride, -(-b // stride)) for a, b in window)
+
+
 def _tile_of(latents: Latents, tile: Window) -> Latents:
-    cut = []
-    for i, y in enumerate(latents):
-        stride = 2 ** (i + 1)
-        cut.append(y[(..., *(slice(a // stride, -(-b // stride)) for a, b in tile))])
-    return cut
+    """Views of the latents under a tile."""
+    return [y[cut(_cells(tile, i))] for i, y in enumerate(latents)]
 
 
 def write_symbols(
@@ -191,7 +195,11 @@ def write_symbols(
 
 
 def read_symbols(
-    model: PyramidModel, sections: list[list[bytes]], shape: tuple[int, ...], operating_point: int, first_only: bool
+    model: PyramidModel,
+    sections: list[list[bytes]],
+    shape: tuple[int, ...],
+    operating_point: int,
+    first_only: bool,
 ) -> Latents:
     """The inverse of `write_symbols`; with fewer than all sections, the finest levels stay zero.
 
@@ -199,9 +207,7 @@ def read_symbols(
     """
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
-    latents = [
-        torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])
-    ]
+    latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
     op = torch.tensor([operating_point], device=model.device)
     for t, tile in enumerate(tiles(shape)):
         size = tuple(b - a for a, b in tile)

@@ -11,6 +11,7 @@ exact in any order, hence equal on every device, thread count and batch size.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ UNIT = 64  # an activation of 64 stands for 1.0
 FRACTION = 8  # means and scale indices come on a grid of 1/8
 SCALES = 80
 BIAS_BITS = 16
+MAX_SHIFT = 20
 EXACT = 1 << 24  # integers up to here are exact in float32
 
 Code = Callable[[int, int, int, Tensor, Tensor], Tensor]
@@ -92,6 +94,8 @@ class IntegerLayer(nn.Module):
 
         Raises ValueError if a sum, rounding included, could leave the range in which float32 holds every integer.
         """
+        if not (0 <= shift.min() and shift.max() <= MAX_SHIFT and bias.abs().max() < 1 << 45):
+            raise ValueError(f"shifts of {shift.min()} to {shift.max()} or a bias of {bias.abs().max()}")
         u = 2 * torch.arange(OPERATING_POINTS)[:, None] - (OPERATING_POINTS - 1)
         integers = (bias[0] + bias[1] * u + bias[2] * u * u) >> BIAS_BITS
         worst = weight.long().abs().flatten(1).sum(1) * ACTIVATION_MAX + integers.abs().amax(0)
@@ -113,10 +117,19 @@ class IntegerLayer(nn.Module):
         return finish(self.conv(x, self.weight, bias, padding=self.weight.shape[-1] // 2), self.head, rounding)
 
 
+Layer = Any
+"""The class of a layer: `IntegerLayer`, or its trainable twin with the same arguments and methods."""
+
+
 class LevelPrior(nn.Module):
     """The networks of one level."""
 
-    def __init__(self, config: PriorConfig, level: int, layer: type):
+    spatial: nn.ModuleList  # per phase
+    pointwise: nn.ModuleList
+    joins: nn.ModuleList  # per phase and group after the first
+    heads: nn.ModuleList
+
+    def __init__(self, config: PriorConfig, level: int, layer: Layer):
         super().__init__()
         d, groups, w = config.dims, config.groups[level], config.widths[level]
         n = sum(groups)
@@ -125,8 +138,7 @@ class LevelPrior(nn.Module):
         self.spatial = nn.ModuleList(layer(d, above + n * k, w, 3) for k in range(2**d))
         self.pointwise = nn.ModuleList(layer(d, w, w, 1) for _ in range(2**d))
         self.joins = nn.ModuleList(
-            nn.ModuleList(layer(d, w + sum(groups[:g]), w // 2, 1) for g in range(1, len(groups)))
-            for _ in range(2**d)
+            nn.ModuleList(layer(d, w + sum(groups[:g]), w // 2, 1) for g in range(1, len(groups))) for _ in range(2**d)
         )
         self.heads = nn.ModuleList(
             nn.ModuleList(layer(d, w // 2 if g else w, 2 * c, 1, head=True) for g, c in enumerate(groups))
@@ -141,7 +153,7 @@ class LevelPrior(nn.Module):
 class ContextPrior(nn.Module):
     """All levels, and the one walk over them that training, adaptation, encoder and decoder share."""
 
-    def __init__(self, config: PriorConfig, layer: type = IntegerLayer):
+    def __init__(self, config: PriorConfig, layer: Layer = IntegerLayer):
         super().__init__()
         self.config = config
         self.condition = layer.condition
@@ -158,23 +170,23 @@ class ContextPrior(nn.Module):
         with torch.autocast(op.device.type, enabled=False):  # reduced precision would not be exact
             return self._walk(shape, op, code, rounding, stop)
 
-    def _walk(
-        self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int
-    ) -> list[Tensor]:
+    def _walk(self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int) -> list[Tensor]:
         sizes = grid_sizes(shape, len(self.levels) + 1)
         state = torch.zeros(len(op), 1, *sizes[-1], device=op.device)
         condition = self.condition(op)
         latents: list[Tensor] = []
         for i in range(len(self.levels) - 1, stop - 1, -1):
-            net = self.levels[i]
+            net: LevelPrior = self.levels[i]  # type: ignore[assignment]
             parts: list[Tensor] = []
             seen: list[Tensor] = []
             for k, (spatial, pointwise) in enumerate(zip(net.spatial, net.pointwise, strict=True)):
                 h = pointwise(spatial(torch.cat([state, *seen], 1), condition, rounding), condition, rounding)
                 groups: list[Tensor] = []
-                for g, head in enumerate(net.heads[k]):
+                heads: nn.ModuleList = net.heads[k]  # type: ignore[assignment]
+                joins: nn.ModuleList = net.joins[k]  # type: ignore[assignment]
+                for g, head in enumerate(heads):
                     known = [rounding(compand(y)) for y in groups]
-                    features = net.joins[k][g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
+                    features = joins[g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
                     mean, index = head(features, condition, rounding).chunk(2, 1)
                     groups.append(code(i, k, g, mean, index.clamp(0, SCALES - 1)))
                 parts.append(torch.cat(groups, 1))

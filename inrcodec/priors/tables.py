@@ -35,10 +35,12 @@ class LatentTables:
         if tails.shape != (lengths.sum(),):
             raise ValueError(f"{tails.shape} tail counts; {int(lengths.sum())} are needed")
         self._tails = np.split(tails.astype(np.int64), np.cumsum(lengths)[:-1])
+        if any(t[0] > TOTAL // 2 or t[-1] < 0 or (np.diff(t) > 0).any() for t in self._tails):
+            raise ValueError("a tail is not that of a symmetric distribution")
         self.reach = (lengths - FRACTION // 2 - FRACTION) // FRACTION
 
     def counts(self, table: int) -> Ints:
-        """Counts of the alphabet of one table, each at least 1."""
+        """Counts of the alphabet of one table; they sum to 2^24, and some may be zero."""
         if table == UNIFORM:
             return np.full(256, TOTAL // 256)
         k, fraction = divmod(table, FRACTION)
@@ -46,7 +48,7 @@ class LatentTables:
         borders = FRACTION * np.arange(-reach, reach + 2) - FRACTION // 2 - fraction
         above = np.where(borders >= 0, tail[np.abs(borders)], TOTAL - tail[np.abs(borders)])
         cells = above[:-1] - above[1:]
-        return np.maximum(np.append(cells, TOTAL - cells.sum()), 1)
+        return np.append(cells, TOTAL - cells.sum())
 
     def to_alphabet(self, y: Ints, mean: Ints, index: Ints) -> tuple[Ints, Ints, Ints]:
         """Latents [N], means in eighths, scale indices → (alphabet symbols, tables, escaped bytes [2·E])."""
@@ -54,7 +56,7 @@ class LatentTables:
         reach = self.reach[index]
         escaped = np.abs(residual) > reach
         symbols = np.where(escaped, 2 * reach + 1, residual + reach)
-        wide = np.clip(residual[escaped] + 32768, 0, 65535)
+        wide = y[escaped] + 32768
         return symbols, self.indices(mean, index), np.stack([wide >> 8, wide & 255], 1).ravel()
 
     def escapes(self, symbols: Ints, index: Ints) -> NDArray[np.bool_]:
@@ -63,10 +65,10 @@ class LatentTables:
 
     def from_alphabet(self, symbols: Ints, mean: Ints, index: Ints, wide: Ints) -> Ints:
         """The inverse of `to_alphabet`."""
-        residual = symbols - self.reach[index]
+        y = symbols - self.reach[index] + (mean >> 3)
         pairs = wide.reshape(-1, 2)
-        residual[self.escapes(symbols, index)] = (pairs[:, 0] << 8 | pairs[:, 1]) - 32768
-        return residual + (mean >> 3)
+        y[self.escapes(symbols, index)] = (pairs[:, 0] << 8 | pairs[:, 1]) - 32768
+        return y
 
     @staticmethod
     def indices(mean: Ints, index: Ints) -> Ints:

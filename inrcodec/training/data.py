@@ -11,7 +11,7 @@ from torch import Tensor
 from inrcodec import formats
 from inrcodec.errors import NothingToDo
 
-Photo = NDArray[np.uint8]
+Photo = NDArray[np.integer]
 
 
 def load(folder: Path, crop: int, valid_share: float) -> tuple[list[Photo], list[Photo]]:

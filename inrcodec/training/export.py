@@ -28,7 +28,7 @@ def logistic_tails() -> NDArray[np.int32]:
 
 def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
     """All networks as the safetensors file that `PyramidModel.from_bytes` takes."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for part in ("synthesis", "analysis", "head"):
         tensors |= {f"{part}.{k}": v for k, v in getattr(net, part).state_dict().items()}
     for name, layer in net.prior.named_modules():
@@ -68,5 +68,3 @@ def write(net: Trainee, tails: NDArray[np.int32], folder: Path, description: str
         "description": description,
     }
     (folder / "model.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items()))
-
-

@@ -1,4 +1,4 @@
-"""Training of the per-coordinate head, the codec frozen: decode a reduced photograph, ask for the original's samples."""
+"""Training of the per-coordinate head, the codec frozen: decode a reduced photograph, ask for the original's."""
 
 import json
 import time

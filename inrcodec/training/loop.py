@@ -19,15 +19,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from inrcodec import basemodels
+from inrcodec.adaptation import estimated_bits, rate_distortion
 from inrcodec.errors import UsageError
+from inrcodec.fields.grids import channels_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
 from inrcodec.training import data, export
-from inrcodec import basemodels
-from inrcodec.adaptation import estimated_bits, rate_distortion
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
-
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, figures)"""
@@ -59,8 +59,8 @@ class Recipe:
         """Raises UsageError if the file cannot be read or says something unknown."""
         try:
             fields = tomllib.loads(path.read_text())
-            network = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.pop("network", {}).items()}
-            return cls(**fields, network=PyramidConfig(**network))
+            network = json.dumps(fields.pop("network", {})).encode()
+            return cls(**fields, network=PyramidConfig.from_json(network))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"{path}: {error}") from None
 
@@ -111,7 +111,7 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     net = Trainee(recipe.network)
     if recipe.start:
         net = export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start)))
-    net = net.to(memory_format=torch.channels_last)
+    net = channels_last(net)
     average = copy.deepcopy(net)
     optimiser = Optimiser(net.codec, recipe.ratio)
     photos, held_out = data.load(folder, recipe.crop, recipe.valid_share)
@@ -138,10 +138,11 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         if (step + 1) % recipe.checkpoint == 0 or step + 1 == recipe.steps:
             save(path, net, average, optimiser, step + 1, recipe)
             average.refresh()
-            row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), **validate(average, crops)}
+            figures = validate(average, crops)
+            row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), **figures}
             with (out / "log.jsonl").open("a") as log:
                 print(json.dumps(row), file=log)
-            progress(step + 1, recipe.steps, f"valid ln(R + λD) {sum(row['J']) / len(row['J']):.4f}")
+            progress(step + 1, recipe.steps, f"valid ln(R + λD) {sum(figures['J']) / 5:.4f}")
             rates, mses = [], []
         elif (step + 1) % 10 == 0:
             recent = slice(-50, None)

@@ -43,7 +43,7 @@ class Optimiser:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         for parameters, buffer in zip(self.groups, self.buffers, strict=True):
-            g = torch.stack([p.grad.flatten(1) for p in parameters])
+            g = torch.stack([p.grad.flatten(1) for p in parameters if p.grad is not None])
             buffer.lerp_(g, 1 - self.momentum)
             update = orthogonalise(g.lerp(buffer, self.momentum))
             scale = lr * self.ratio * 0.2 * max(update.shape[1:]) ** 0.5 / 10
@@ -56,7 +56,7 @@ class Optimiser:
     def state(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs."""
         out = {f"muon.{k}": buffer for k, buffer in enumerate(self.buffers)}
-        for k, (p, state) in enumerate(self.adam.state.items()):
+        for k, state in enumerate(self.adam.state.values()):
             out |= {f"adam.{k}.{name}": value for name, value in state.items()}
         return out
 

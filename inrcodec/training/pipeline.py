@@ -3,10 +3,14 @@
 import json
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.training import calibration, data, export, head, loop
@@ -27,11 +31,11 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     return model
 
 
-def calibrate(net: Trainee, recipe: Recipe, folder: Path) -> tuple[calibration.Counts, float]:
+def calibrate(net: Trainee, recipe: Recipe, folder: Path) -> tuple[NDArray[np.int32], float]:
     """Tables fitted on training crops, and the share of bits they save."""
     photos, _ = data.load(folder, recipe.crop, recipe.valid_share)
 
-    def batches():
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for k in range(CALIBRATION_BATCHES):
             x = data.batch(photos, 8, recipe.crop, 7_000_003 + k)
             op = torch.from_numpy(data.generator(k).integers(0, OPERATING_POINTS, 8))
@@ -71,5 +75,8 @@ def card(recipe: Recipe, folder: Path, out: Path, saved: float) -> str:
         lines.append(f"| {row['step']} | {row['seconds']:.0f} | {mean:.4f} | {bpp} | {psnr} |")
     if heads:
         last = heads[-1]
-        lines += ["", f"Head: {last['step']} steps, {last['gain_db']:+.2f} dB over cubic interpolation (validation)."]
+        lines += [
+            "",
+            f"Head: {last['step']} steps, {last['gain_db']:+.2f} dB over cubic interpolation (validation).",
+        ]
     return "\n".join([*lines, ""])

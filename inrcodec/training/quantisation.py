@@ -24,6 +24,8 @@ from inrcodec.priors.context import (
 class TrainableLayer(nn.Module):
     """Float weights; quantised in the forward pass whenever the rounding passed in is not `smooth`."""
 
+    unit: Tensor  # [out, 1, …]: the quantisation step of the weights
+
     def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
         super().__init__()
         self.dims, self.head = dims, head
@@ -44,7 +46,7 @@ class TrainableLayer(nn.Module):
         return embed(op)
 
     def forward(self, x: Tensor, condition: Tensor, rounding: Rounding) -> Tensor:
-        weight = self.weight
+        weight: Tensor = self.weight
         if rounding is not smooth:
             weight = self.unit * straight_through(weight / self.unit)
         bias = (self.bias(condition) * UNIT).view(len(condition), -1, *[1] * self.dims)
@@ -86,6 +88,7 @@ class TrainableLayer(nn.Module):
         """The inverse of `export`, up to its rounding."""
         self.weight.copy_(weight * torch.exp2(-shift.float()).view(-1, *[1] * (weight.ndim - 1)))
         half = OPERATING_POINTS - 1
+        bias = bias - torch.tensor([[1 << (BIAS_BITS - 1)], [0], [0]])
         level, slope, curve = bias.double() / (UNIT * torch.exp2(shift.double() + BIAS_BITS))
         self.bias.weight.copy_(torch.stack([slope * half, curve * half**2], 1))
         self.bias.bias.copy_(level + curve * half**2 / 3)
