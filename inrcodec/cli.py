@@ -22,6 +22,7 @@ import typer.core
 import typer.main
 
 from inrcodec import basemodels, container, files
+from inrcodec.allocator import keep_memory
 from inrcodec.errors import (
     InputNotFound,
     InrcodecError,
@@ -381,6 +382,7 @@ def encode(
     target_bytes = None if target_size is None else _bytes(target_size)
     if model is not None:
         basemodels.by_name(model)
+    keep_memory()
     from inrcodec import codec, devices, formats
 
     settings = codec.Settings(
@@ -455,6 +457,7 @@ def decode(
     """Decode streams: photo.inr becomes photo.png."""
     extent = None if size is None else _size(size)
     window = None if region is None else _region(region)
+    keep_memory()
     from inrcodec import codec, devices
     from inrcodec.formats import image
 
@@ -511,7 +514,7 @@ def info(context: typer.Context, inputs: Streams, as_json: AsJson = False) -> in
 
 def _table(fields: Mapping[str, object]) -> str:
     """Names and values in two columns, below the first value."""
-    (_, title), *rows = fields.items()
+    (_, title), *rows = ((k, v) for k, v in fields.items() if v or k not in ("missing_bytes", "surplus_bytes"))
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name.replace('_', ' '):{width}}  {_words(value)}" for name, value in rows]
     return "\n".join([str(title), *lines])
@@ -563,9 +566,54 @@ def train(config: Config, data: Data, out: Out) -> None:
     for path in (config, data):
         if not path.exists():
             raise InputNotFound(f"{path}: there is no such file or folder")
-    from inrcodec.training import loop
+    keep_memory()
+    from inrcodec.training import loop, pipeline
 
-    loop.train(loop.Recipe.load(config), data, out)
+    recipe = loop.Recipe.load(config)
+    with _rich_progress() as bar:
+        task = bar.add_task(recipe.name)
+
+        def show(step: int, steps: int, figures: str) -> None:
+            bar.update(task, completed=step, total=steps, description=f"{recipe.name}: {step} of {steps}, {figures}")
+
+        folder = pipeline.train(recipe, data, out, show)
+    print(folder)
+
+
+@app.command(cls=Command)
+def bench(
+    folder: Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of images.")],
+    qualities: Annotated[
+        str, typer.Option("--quality", metavar="Q,Q,…", help="Operating points, as for encode.")
+    ] = "4,14,26,38,50,62,74,86,98",
+    effort: Effort = 5,
+    model: Model = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Images at a time; 1 for honest seconds.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N images.")] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option("--anchors", metavar="FILE", help="Published curves, a JSON of {name: {bpp: […], psnr: […]}}."),
+    ] = None,
+    tsv: Annotated[Path | None, typer.Option("--tsv", metavar="FILE", help="One row per image and quality.")] = None,
+) -> None:
+    """Measure rate and distortion on a folder of images: real encodes, real decodes."""
+    points = _numbers(qualities)
+    keep_memory()
+    from inrcodec.bench import run
+
+    curves = list(run.anchors(anchors)) if anchors else []
+    with closing(Bar("bench", False)) as bar:
+        rows = run.run(folder, points, effort, model, jobs, limit, lambda n, of: bar(f"{n} of {of}", n / of))
+    if tsv is not None:
+        files.write(tsv, run.tsv(rows).encode())
+    print(run.report(rows, curves))
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--quality must be numbers with commas between, not '{text}'") from None
 
 
 def _bytes(text: str) -> int:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from inrcodec import basemodels, container, devices, formats
+from inrcodec import basemodels, container, devices, files, formats
 from inrcodec.adaptation import EFFORT_STEPS
 from inrcodec.container import METHODS, MODALITIES, Header
 from inrcodec.errors import CorruptStream, LimitExceeded, OutOfMemory, TruncatedStream, UsageError
@@ -22,8 +23,8 @@ from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.signal import SampleFormat, Signal
 from inrcodec.targets import Target, search
 
-MAX_PIXELS = 1 << 28
-"""Samples per channel beyond which a stream is refused unless the caller allows more."""
+MAX_PIXELS = formats.image.MAX_PIXELS
+"""Pixels beyond which an image or a stream is refused unless the caller allows more."""
 
 Progress = Callable[[str, float], None]
 """(what is being done, share of it done 0…1)"""
@@ -100,7 +101,7 @@ def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_:
         data = _write(signal, header, model, EFFORT_STEPS[effort], progress)
         return Encoded(data, header, _psnr(signal, data, model), time.monotonic() - started, signal.notes)
 
-    try:
+    with _memory(pixels):
         if settings.target_bpp is not None:
             target: Target[Encoded] = Target("bpp", settings.target_bpp, lambda e: e.bpp)
         elif settings.target_bytes is not None:
@@ -111,8 +112,6 @@ def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_:
             return attempt(_operating_point(settings), settings.effort)
         best, note = search(attempt, target, settings.effort)
         return replace(best, seconds=time.monotonic() - started, notes=(*best.notes, *note))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise OutOfMemory(f"not enough memory for {pixels} pixels: {str(error).splitlines()[0]}") from None
 
 
 def decode(
@@ -133,27 +132,39 @@ def decode(
     Raises members of `inrcodec.errors`.
     """
     field = open_field(source, preview=preview, device=device, max_pixels=max_pixels)
-    return field.samples(scale=scale, size=size, region=region, max_pixels=max_pixels, progress=progress)
+    with _memory(math.prod(field.shape)):
+        return field.samples(scale=scale, size=size, region=region, max_pixels=max_pixels, progress=progress)
 
 
 def open_field(
     source: Path | str | bytes, *, preview: bool = False, device: str = "auto", max_pixels: int = MAX_PIXELS
 ) -> Field:
     """A stream → the field it encodes, which can be evaluated at any coordinate."""
-    data = source if isinstance(source, bytes) else formats.load(Path(source))
+    data = source if isinstance(source, bytes) else files.read(Path(source))
     header, sections = container.read(data, prefix=preview)
     _check(header, len(container.read_header(data)[1]), max_pixels)
     model = basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
-    try:
+    with _memory(math.prod(header.shape)):
         return _read(header, sections, model)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise OutOfMemory(f"not enough memory for {math.prod(header.shape)} pixels") from None
 
 
 def describe(source: Path | str | bytes) -> dict[str, object]:
     """What a stream says of itself, without decoding it."""
-    data = source if isinstance(source, bytes) else formats.load(Path(source))
+    data = source if isinstance(source, bytes) else files.read(Path(source))
     return container.describe(data)
+
+
+@contextmanager
+def _memory(pixels: int) -> Iterator[None]:
+    """Name the ways in which memory runs out."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise OutOfMemory(f"not enough memory for {pixels} pixels") from None
+    except RuntimeError as error:  # of torch's allocator on the CPU
+        if "allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(f"not enough memory for {pixels} pixels") from None
 
 
 def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, progress: Progress) -> bytes:

@@ -326,6 +326,7 @@ def test_info(cli: Cli, coded: Path, stream: bytes) -> None:
     title, *rows = run.text.splitlines()
     assert title == "photo.inr"
     assert re.fullmatch(r"  model +photo", rows[0])
+    assert not any("missing" in row for row in rows)
     assert cli("info", ".").text.splitlines()[1:] == rows
     assert cli("info", "-", stdin=stream).text.splitlines()[1:] == rows
 
@@ -521,6 +522,10 @@ def test_bad_recipes(cli: Cli, tmp_path: Path, text: str | None, code: int) -> N
     if text is not None:
         (tmp_path / "a.toml").write_text(text)
     cli("train", "--config", "a.toml", "--data", ".", "--out", "out").refused(code, "a.toml: ")
+
+
+def test_training_without_data(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").touch()
     cli("train", "--config", "a.toml", "--data", "no", "--out", "out").refused(3, "no: ")
 
 

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from inrcodec import formats
+from inrcodec.allocator import keep_memory
+from inrcodec.bench import bd
 from inrcodec.errors import NothingToDo, UsageError
 
 
@@ -74,9 +77,7 @@ def run(
     tasks = list(product(paths, qualities))
     rows = []
     # spawned, not forked: a forked child would inherit the thread pools of torch in an unusable state
-    import multiprocessing
-
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=keep_memory) as pool:
         futures = [pool.submit(measure, path, quality, effort, model, threads) for path, quality in tasks]
         for done, future in enumerate(as_completed(futures), 1):
             rows.append(future.result())
@@ -112,3 +113,28 @@ def tsv(rows: list[Row]) -> str:
     heading = "\t".join(asdict(rows[0]))
     lines = ["\t".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in asdict(row).values()) for row in rows]
     return "\n".join([heading, *lines, ""])
+
+
+def report(rows: list[Row], curves: list[tuple[str, list[float], list[float]]]) -> str:
+    """The mean points, then for each published curve the BD-rate against it."""
+    points = means(rows)
+    items = len({row.item for row in rows})
+    lines = [
+        f"{items} images, effort {rows[0].effort}; means over images",
+        " quality      bpp   PSNR dB  encode s  decode s",
+    ]
+    lines += [
+        f"{p.quality:8g} {p.bpp:8.4f} {p.psnr:9.3f} {p.encode_seconds:9.2f} {p.decode_seconds:9.3f}" for p in points
+    ]
+    ours = ([p.bpp for p in points], [p.psnr for p in points])
+    if curves:
+        lines += [
+            "",
+            "BD-rate against, over the shared PSNR range and over its points from 0.1 to 2 bpp; least gain in dB",
+        ]
+    for name, bpp, psnr in curves:
+        whole, middle = bd.rate(ours, (bpp, psnr)), bd.rate(ours, (bpp, psnr), (0.1, 2.0))
+        gains = [gain for _, gain in bd.psnr_gain(ours, (bpp, psnr))]
+        if whole is not None and middle is not None and gains:
+            lines.append(f"{name:28} {whole:+8.2f} %  {middle:+8.2f} %  {min(gains):+7.2f} dB")
+    return "\n".join(lines)

@@ -39,7 +39,7 @@ class Field:
     ):
         self.model, self.shape, self.format = model, shape, form
         self.operating_point = point
-        self._planes = planes
+        self.planes = planes
         self._op = torch.tensor([point], device=model.device)
         self._kept: dict[int, tuple[Window, Tensor, Tensor]] = {}
 
@@ -53,7 +53,7 @@ class Field:
         low, high = positions.detach().amin(0), positions.detach().amax(0)
         window = tuple((int(a), int(b) + 2) for a, b in zip(low.clamp(min=0), high, strict=True))
         parts = []
-        for plane in range(len(self._planes)):
+        for plane in range(len(self.planes)):
             (start, r, g) = self._context(plane, window)
             values = self.model.head.evaluate(r, g, positions - torch.tensor(start, device=c.device))
             parts.append(self._features(values, plane))
@@ -112,7 +112,7 @@ class Field:
 
     def _on_grid(self, window: Window) -> Tensor:
         parts = []
-        for plane, latents in enumerate(self._planes):
+        for plane, latents in enumerate(self.planes):
             r, _, region = self._synthesis(latents, window)
             inside = r[0][cut(window, region)].permute(1, 2, 0)
             parts.append(self._features(inside, plane))
@@ -134,7 +134,7 @@ class Field:
         kept = self._kept.get(plane)
         if kept is None or not all(s <= a and b <= t for (a, b), (s, t) in zip(window, kept[0], strict=True)):
             with torch.no_grad():
-                r, h, region = self._synthesis(self._planes[plane], window)
+                r, h, region = self._synthesis(self.planes[plane], window)
                 kept = self._kept[plane] = (region, r, self.model.head(r, h))
         region, r, g = kept
         return tuple(start for start, _ in region), r, g

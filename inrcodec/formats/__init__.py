@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
-from inrcodec.errors import InputNotFound, UnreadableInput, UnsupportedInput
+from inrcodec.errors import UnsupportedInput
 from inrcodec.formats import image
 from inrcodec.signal import Signal
 
@@ -22,19 +22,6 @@ class Reader(Protocol):
 
 READERS: tuple[Reader, ...] = (image,)
 SUFFIXES = frozenset(suffix for reader in READERS for suffix in reader.SUFFIXES)
-
-
-def load(path: Path) -> bytes:
-    """The bytes of a file. Raises InputNotFound, UnreadableInput."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputNotFound(f"{path}: no such file") from None
-    except OSError as error:
-        raise UnreadableInput(f"{path}: {error.strerror}") from None
-    if not data:
-        raise UnreadableInput(f"{path}: zero bytes")
-    return data
 
 
 def read(source: Path | bytes, max_pixels: int = image.MAX_PIXELS) -> Signal:

@@ -28,7 +28,7 @@ from inrcodec.errors import (
 )
 from inrcodec.signal import Signal
 
-MAX_PIXELS = 2**30  # what a header may claim before `read` refuses
+MAX_PIXELS = 2**28  # what a header may claim before `read` refuses
 
 # Pillow's name of the format, for reading (any file of it) and writing (chosen by suffix). TGA stays last:
 # it has no magic, so its reader would look at files of the others.

@@ -35,7 +35,7 @@ class LatentTables:
         if tails.shape != (lengths.sum(),):
             raise ValueError(f"{tails.shape} tail counts; {int(lengths.sum())} are needed")
         self._tails = np.split(tails.astype(np.int64), np.cumsum(lengths)[:-1])
-        if any(t[0] > TOTAL // 2 or t[-1] < 0 or (np.diff(t) > 0).any() for t in self._tails):
+        if any(t[0] != TOTAL // 2 or t[-1] < 0 or (np.diff(t) > 0).any() for t in self._tails):
             raise ValueError("a tail is not that of a symmetric distribution")
         self.reach = (lengths - FRACTION // 2 - FRACTION) // FRACTION
 
