@@ -595,10 +595,20 @@ def bench(
         typer.Option("--anchors", metavar="FILE", help="Published curves, a JSON of {name: {bpp: […], psnr: […]}}."),
     ] = None,
     tsv: Annotated[Path | None, typer.Option("--tsv", metavar="FILE", help="One row per image and quality.")] = None,
+    upscale: Annotated[
+        float | None,
+        typer.Option("--upscale", metavar="Q", help="Instead, code at half the size and decode at --scale 2."),
+    ] = None,
 ) -> None:
     """Measure rate and distortion on a folder of images: real encodes, real decodes."""
     points = _numbers(qualities)
     keep_memory()
+    if upscale is not None:
+        from inrcodec.bench import upscaling
+
+        with closing(Bar("bench", False)) as bar:
+            print(upscaling.run(folder, upscale, effort, limit, lambda n, of: bar(f"{n} of {of}", n / of)))
+        return
     from inrcodec.bench import run
 
     curves = list(run.anchors(anchors)) if anchors else []

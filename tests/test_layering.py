@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "inrcodec"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 CONFINED = {  # package: the only places that may import it
-    "PIL": ("formats/",),
+    "PIL": ("formats/", "bench/"),
     "tifffile": ("formats/",),
     "imagecodecs": ("formats/",),
     "constriction": ("entropy.py",),

@@ -52,6 +52,11 @@ class PyramidConfig:
     def levels(self) -> int:
         return len(self.widths)
 
+    @property
+    def margin(self) -> int:
+        """Cells around a window that its samples depend on, at each level: the 3^d convolutions, then the wavelet."""
+        return 2 * max(self.blocks) + 6
+
     def latents(self, level: int) -> int:
         """Latents per cell: the detail bands of every channel, and at the coarsest level the low band too."""
         return self.channels * (2**self.dims - (level + 1 < self.levels))
@@ -65,16 +70,12 @@ class PyramidConfig:
         return PriorConfig(self.dims, groups, self.prior_widths)
 
 
-MARGIN = 8
-"""Cells by which a region exceeds what is asked of it: four 3^d convolutions and the wavelet reach 6."""
-
-
-def cell_regions(sizes: list[tuple[int, ...]], window: Window, stop: int = 0) -> dict[int, Window]:
-    """The cells of each level that a window of the grid at stride 2^stop depends on."""
+def cell_regions(sizes: list[tuple[int, ...]], window: Window, margin: int, stop: int = 0) -> dict[int, Window]:
+    """The cells of each level that a window of the grid at stride 2^stop depends on, `margin` cells at each level."""
     regions = {}
     for i in range(stop, len(sizes) - 1):
         window = tuple(
-            (max(0, a // 2 - MARGIN), min(n, (b + 1) // 2 + MARGIN))
+            (max(0, a // 2 - margin), min(n, (b + 1) // 2 + margin))
             for (a, b), n in zip(window, sizes[i + 1], strict=True)
         )
         regions[i] = window
@@ -209,7 +210,7 @@ class Synthesis(nn.Module):
         """
         dims = self.config.dims
         sizes = grid_sizes(shape, self.config.levels)
-        regions = cell_regions(sizes, window or tuple((0, n) for n in sizes[stop]), stop)
+        regions = cell_regions(sizes, window or tuple((0, n) for n in sizes[stop]), self.config.margin, stop)
         h = r = None
         output: Window = ()
         for i in range(self.config.levels - 1, stop - 1, -1):
