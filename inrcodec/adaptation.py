@@ -16,7 +16,7 @@ from inrcodec.fields.grids import split_phases
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
 
-EFFORT_STEPS = (0, 4, 8, 12, 16, 24, 48, 96, 200, 400)
+EFFORT_STEPS = (0, 3, 6, 9, 12, 15, 30, 70, 150, 400)
 """Adaptation steps of effort 0…9."""
 
 
@@ -73,7 +73,7 @@ def adapt(
     steps: int,
     progress: Callable[[int], None],
     first_only: bool = False,
-    rate: float = 0.012,
+    rate: float = 0.025,
 ) -> list[Tensor]:
     """Amortised latents before rounding, finest first, → integer latents after `steps` steps.
 
