@@ -135,6 +135,10 @@ def report(rows: list[Row], curves: list[tuple[str, list[float], list[float]]]) 
     for name, bpp, psnr in curves:
         whole, middle = bd.rate(ours, (bpp, psnr)), bd.rate(ours, (bpp, psnr), (0.1, 2.0))
         gains = [gain for _, gain in bd.psnr_gain(ours, (bpp, psnr))]
-        if whole is not None and middle is not None and gains:
-            lines.append(f"{name:28} {whole:+8.2f} %  {middle:+8.2f} %  {min(gains):+7.2f} dB")
+        least = f"{min(gains):+7.2f}" if gains else f"{'—':>7}"
+        lines.append(f"{name:28} {_percent(whole)}  {_percent(middle)}  {least} dB")
     return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return f"{'—':>8}  " if value is None else f"{value:+8.2f} %"
