@@ -23,7 +23,7 @@ from inrcodec.errors import ModelDamaged, ModelMismatch, UnknownModel
 if TYPE_CHECKING:
     from inrcodec.methods.pyramid import PyramidModel
 
-DEFAULT = {"image": "photo"}
+DEFAULT = {"image": "photo", "audio": "speech"}
 """The base network that `encode` takes for a modality unless told otherwise."""
 
 

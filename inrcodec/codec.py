@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from inrcodec.adaptation import EFFORT_STEPS
 from inrcodec.container import METHODS, MODALITIES, Header
 from inrcodec.errors import CorruptStream, LimitExceeded, OutOfMemory, TruncatedStream, UsageError
 from inrcodec.fields.field import Field
+from inrcodec.fields.grids import Window
 from inrcodec.fields.pyramid import operating_point
 from inrcodec.methods import pyramid
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import OPERATING_POINTS
-from inrcodec.signal import SampleFormat, Signal
+from inrcodec.signal import FORMATS, SampleFormat, Signal
 from inrcodec.targets import Target, search
 
 MAX_PIXELS = formats.image.MAX_PIXELS
@@ -70,14 +72,20 @@ class Encoded:
     notes: tuple[str, ...]
 
     @property
+    def size(self) -> dict[str, int]:
+        """Width and height of an image; samples and rate of a sound."""
+        return _format(self.header).dimensions(self.header.shape)
+
+    @property
     def bpp(self) -> float:
+        """Bits per pixel; bits per sample of all channels of a sound."""
         return 8 * len(self.data) / math.prod(self.header.shape)
 
 
 def encode(source: Path | str | bytes | ArrayLike, **settings: object) -> bytes:
-    """A file, its bytes or samples [H, W(, C)] uint8 or uint16 → a stream. Keywords: the fields of `Settings`.
+    """A file, its bytes, or the samples of an image [H, W(, C)] uint8 or uint16 → a stream.
 
-    Raises members of `inrcodec.errors`.
+    Keywords: the fields of `Settings`. Raises members of `inrcodec.errors`.
     """
     return compress(_signal(source), Settings(**settings)).data  # type: ignore[arg-type]
 
@@ -85,23 +93,26 @@ def encode(source: Path | str | bytes | ArrayLike, **settings: object) -> bytes:
 def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_: None) -> Encoded:
     """Encode a signal: find the operating point if a target was given, adapt, code, and decode what was coded."""
     started = time.monotonic()
-    info = basemodels.by_name(settings.model or basemodels.DEFAULT[signal.modality])
+    info = basemodels.by_name(settings.model or basemodels.DEFAULT[signal.format.modality])
+    if info.modality != signal.format.modality:
+        raise UsageError(f"base network {info.name} is for kind '{info.modality}', this is '{signal.format.modality}'")
     model = basemodels.load(info, devices.choose(settings.device))
-    pixels = math.prod(signal.values.shape[:2])
+    shape = signal.values.shape[:-1]
 
     def attempt(point: int, effort: int) -> Encoded:
         header = Header(
             method=METHODS[info.method],
-            modality=MODALITIES[signal.modality],
+            modality=MODALITIES[signal.format.modality],
             model_id=info.id,
-            shape=signal.values.shape[:2],
+            shape=shape,
             samples=signal.format.to_byte(),
             operating_point=point,
+            block=signal.format.to_block(),
         )
         data = _write(signal, header, model, EFFORT_STEPS[effort], progress)
         return Encoded(data, header, _psnr(signal, data, model), time.monotonic() - started, signal.notes)
 
-    with _memory(pixels):
+    with _memory(math.prod(shape)):
         if settings.target_bpp is not None:
             target: Target[Encoded] = Target("bpp", settings.target_bpp, lambda e: e.bpp)
         elif settings.target_bytes is not None:
@@ -118,22 +129,38 @@ def decode(
     source: Path | str | bytes,
     *,
     scale: float | None = None,
-    size: tuple[int, int] | None = None,
-    region: tuple[int, int, int, int] | None = None,
+    size: tuple[int, ...] | None = None,
+    region: tuple[int, ...] | None = None,
     preview: bool = False,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
     progress: Progress = lambda *_: None,
-) -> NDArray[np.integer]:
-    """A stream → samples [H, W, C] in the dtype of the original.
+) -> NDArray[Any]:
+    """A stream → samples [*grid, C] in the dtype of the original: [H, W, C] of an image, [T, C] of a sound.
 
-    scale: any positive real. size: (width, height). region: (x, y, width, height) in pixels of the original, of
-    which scale and size then speak. preview: data may end early, what is there is decoded.
-    Raises members of `inrcodec.errors`.
+    scale: any positive real. size: (width, height), or (samples,) of a sound. region: (x, y, width, height) in pixels
+    of the original, or (start, samples), of which scale and size then speak. preview: data may end early,
+    what is there is decoded. Raises members of `inrcodec.errors`.
     """
+    return reconstruct(source, scale, size, region, preview, device, max_pixels, progress).values
+
+
+def reconstruct(
+    source: Path | str | bytes,
+    scale: float | None,
+    size: tuple[int, ...] | None,
+    region: tuple[int, ...] | None,
+    preview: bool,
+    device: str,
+    max_pixels: int,
+    progress: Progress,
+) -> Signal:
+    """As `decode`, with what a file needs besides the samples."""
     field = open_field(source, preview=preview, device=device, max_pixels=max_pixels)
     with _memory(math.prod(field.shape)):
-        return field.samples(scale=scale, size=size, region=region, max_pixels=max_pixels, progress=progress)
+        values = field.samples(scale=scale, size=size, region=region, max_pixels=max_pixels, progress=progress)
+    extent = field.shape[-1] if region is None else region[-1]
+    return Signal(values, field.format.scaled(values.shape[-2] / extent))
 
 
 def open_field(
@@ -170,7 +197,7 @@ def _memory(pixels: int) -> Iterator[None]:
 def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, progress: Progress) -> bytes:
     sections: list[bytes] = []
     coded = []
-    planes = _planes(signal.format)
+    planes = signal.format.planes
     total = len(planes) * pyramid.tile_count(header.shape) * max(steps, 1)
     done = 0
 
@@ -181,12 +208,11 @@ def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, prog
 
     for channels in planes:
 
-        def features(window: pyramid.Window, channels: list[int] = channels) -> torch.Tensor:
-            (a, b), (c, d) = window
-            part = signal.format.to_features(signal.values[a:b, c:d, channels])
-            return torch.from_numpy(part).permute(2, 0, 1).expand(model.config.channels, -1, -1)
+        def features(window: Window, channels: tuple[int, ...] = channels) -> torch.Tensor:
+            part = signal.format.to_features(signal.values[tuple(slice(a, b) for a, b in window)])[..., channels]
+            return torch.from_numpy(part).movedim(-1, 0).expand(model.config.channels, *part.shape[:-1])
 
-        single, point = len(channels) == 1, header.operating_point
+        single, point = len(channels) < model.config.channels, header.operating_point
         latents = pyramid.find_latents(model, features, header.shape, point, single, steps, advance)
         coded.append(pyramid.write_symbols(model, latents, header.shape, point, single))
     for level in range(pyramid.SECTIONS):
@@ -197,8 +223,8 @@ def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, prog
 
 def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
     """The inverse of `_write`; sections that a prefix lacks leave the finest latents at zero."""
-    form = SampleFormat.from_byte(header.samples)
-    planes = _planes(form)
+    form = _format(header)
+    planes = form.planes
     per_level = len(planes) * pyramid.tile_count(header.shape)
     levels = len(sections) // per_level
     if not levels:
@@ -207,30 +233,31 @@ def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
     for p, channels in enumerate(planes):
         n = per_level // len(planes)
         own = [sections[k * per_level + p * n : k * per_level + (p + 1) * n] for k in range(levels)]
-        latents.append(pyramid.read_symbols(model, own, header.shape, header.operating_point, len(channels) == 1))
-    height, width = header.shape
-    return Field(model, (height, width), header.operating_point, form, latents)
+        single = len(channels) < model.config.channels
+        latents.append(pyramid.read_symbols(model, own, header.shape, header.operating_point, single))
+    return Field(model, header.shape, header.operating_point, form, latents)
 
 
-def _planes(form: SampleFormat) -> list[list[int]]:
-    """Channels that are coded together: colour, then alpha."""
-    colour = [0, 1, 2] if form.channels >= 3 else [0]
-    return [colour, [form.channels - 1]] if form.channels in (2, 4) else [colour]
+def _format(header: Header) -> SampleFormat:
+    """Raises CorruptStream."""
+    name = next(name for name, number in MODALITIES.items() if number == header.modality)
+    return FORMATS[name].from_header(header.samples, header.block)
 
 
 def _check(header: Header, sections: int, max_pixels: int) -> None:
     """Refuse what this program cannot decode, before any network is loaded or memory is taken."""
-    pixels = math.prod(header.shape)
+    positions = math.prod(header.shape)
     if header.method not in METHODS.values() or header.modality not in MODALITIES.values():
         raise CorruptStream(f"method {header.method} and modality {header.modality} are not known")
-    if len(header.shape) != 2 or header.block:
-        raise CorruptStream(f"an image has 2 axes and no block, not {len(header.shape)} and {len(header.block)} bytes")
-    if pixels > max_pixels:
-        raise LimitExceeded(f"{header.shape[1]}x{header.shape[0]} = {pixels} pixels; the limit is {max_pixels}")
-    planes = _planes(SampleFormat.from_byte(header.samples))
-    expected = pyramid.SECTIONS * len(planes) * pyramid.tile_count(header.shape)
+    form = _format(header)
+    if len(header.shape) != form.dims:
+        raise CorruptStream(f"a signal of this kind has {form.dims} axes, not {len(header.shape)}")
+    if positions > max_pixels:
+        size = "x".join(map(str, header.shape[::-1]))
+        raise LimitExceeded(f"{size} = {positions} samples; the limit is {max_pixels}")
+    expected = pyramid.SECTIONS * len(form.planes) * pyramid.tile_count(header.shape)
     if sections != expected:
-        raise CorruptStream(f"{sections} sections; this image needs {expected}")
+        raise CorruptStream(f"{sections} sections; this signal needs {expected}")
 
 
 def _psnr(signal: Signal, data: bytes, model: PyramidModel) -> float:

@@ -15,18 +15,16 @@ VERSION = 1
 MODEL_ID_BYTES = 6
 
 METHODS = {"pyramid": 1}
-MODALITIES = {"image": 1}
+MODALITIES = {"image": 1, "audio": 2}
 """Ids are frozen by a test and never reused."""
 
-MAX_SIDE = 1 << 24
+PEEK = 7  # bytes up to the modality
+MAX_SIDE = 1 << 32
 MAX_SECTIONS = 1 << 20
 MAX_BLOCK = 1 << 24
 
-_TILE = 1024  # samples a side of what one section of an image covers
-_AXES_SHIFT, _BLOCK_FLAG = (
-    5,
-    0x80,
-)  # in the modality byte: id in bits 0-4, axes − 1 in bits 5-6, bit 7 = block follows
+_AXES_SHIFT, _BLOCK_FLAG = 5, 0x80  # in the modality byte: id in bits 0-4, axes − 1 in bits 5-6, bit 7 = block follows
+_LEVELS = 3  # the sections of a pyramid come in so many runs of equal length
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Header:
     method: int  # 1…255, see METHODS
     modality: int  # 1…31, see MODALITIES
     model_id: bytes  # first 6 bytes of the SHA-256 of the base network; zeros where a method has none
-    shape: tuple[int, ...]  # grid of the signal, 1 to 4 axes, each 1…2^24
+    shape: tuple[int, ...]  # grid of the signal, 1 to 4 axes, each 1…2^32
     samples: int  # 0…255, one byte: how samples looked in the file (`SampleFormat.to_byte`)
     operating_point: int  # 0…255
     block: bytes = b""  # what only this modality needs
@@ -108,28 +106,31 @@ def read_header(data: bytes) -> tuple[Header, list[int], int]:
     return header, lengths, reader.position
 
 
+def modality(head: bytes) -> str | None:
+    """The kind of signal that a stream says it holds, from its first `PEEK` bytes; None if they are no stream's."""
+    if len(head) < PEEK or head[:4] != MAGIC or head[4] != VERSION:
+        return None
+    return next((name for name, number in MODALITIES.items() if number == head[PEEK - 1] & 31), None)
+
+
 def describe(data: bytes) -> dict[str, object]:
     """What a stream says of itself, its payload unread; also for a stream that ends inside its payload.
 
-    Keys: format_version; method, modality: names, or numbers where they have none; model_id: hex; width and height
-    of an image, else shape; channels and bits, else samples: the byte; operating_point; bytes: what is there;
-    header_bytes: all but the payload, check sum included; payload_bytes: as announced; sections: how many;
-    section_bytes: their sizes, for an image one list per level, coarse to fine; bits_per_pixel (bits_per_sample
-    unless an image): of what is there; check_sum: "matches", "does not match" or "missing"; missing_bytes,
-    surplus_bytes.
+    Keys: format_version; method, modality: names, or numbers where they have none; model_id: hex; width, height,
+    channels and bits of an image; seconds, rate, channels and samples of a sound; else shape and samples, the byte;
+    operating_point; bytes: what is there; header_bytes: all but the payload, check sum included; payload_bytes: as
+    announced; sections: how many; section_bytes: their sizes, one list per level, coarse to fine; bits_per_pixel,
+    kilobits_per_second or bits_per_sample: of what is there; check_sum: "matches", "does not match" or "missing";
+    missing_bytes, surplus_bytes.
     Raises what `read_header` raises.
     """
     header, lengths, start = read_header(data)
-    samples = math.prod(header.shape)
     payload = sum(lengths)
     missing = start + payload + 4 - len(data)
-    image = header.modality == MODALITIES["image"] and len(header.shape) == 2
-    known = image and header.samples < 8
-    channels = (header.samples & 3) + 1
     sizes: list[object] = list(lengths)
-    per_level = math.prod(-(-side // _TILE) for side in header.shape) * (1 if channels % 2 else 2)
-    if known and len(sizes) == 3 * per_level:
-        sizes = [lengths[k : k + per_level] for k in range(0, len(lengths), per_level)]
+    if header.method == METHODS["pyramid"] and sizes and len(sizes) % _LEVELS == 0:
+        run = len(sizes) // _LEVELS
+        sizes = [lengths[k : k + run] for k in range(0, len(lengths), run)]
     if missing:
         check_sum = "missing" if missing > 0 else "does not match"
     else:
@@ -139,19 +140,43 @@ def describe(data: bytes) -> dict[str, object]:
         "method": _name(METHODS, header.method),
         "modality": _name(MODALITIES, header.modality),
         "model_id": header.model_id.hex(),
-        **({"width": header.shape[1], "height": header.shape[0]} if image else {"shape": header.shape}),
-        **({"channels": channels, "bits": 16 if header.samples & 4 else 8} if known else {"samples": header.samples}),
+        **_samples(header),
         "operating_point": header.operating_point,
         "bytes": len(data),
         "header_bytes": start + 4,
         "payload_bytes": payload,
         "sections": len(lengths),
         "section_bytes": sizes,
-        "bits_per_pixel" if image else "bits_per_sample": round(8 * len(data) / samples, 4),
+        **_rate(header, len(data)),
         "check_sum": check_sum,
         "missing_bytes": max(missing, 0),
         "surplus_bytes": max(-missing, 0),
     }
+
+
+def _samples(header: Header) -> dict[str, object]:
+    """Shape and sample format as people say them; the bare numbers where this program does not know them."""
+    byte, block = header.samples, header.block
+    if header.modality == MODALITIES["image"] and len(header.shape) == 2 and byte < 8:
+        size = {"width": header.shape[1], "height": header.shape[0]}
+        return {**size, "channels": (byte & 3) + 1, "bits": 16 if byte & 4 else 8}
+    if header.modality == MODALITIES["audio"] and len(header.shape) == 1 and byte < 24 and len(block) == 3:
+        rate = int.from_bytes(block, "little") + 1
+        seconds = round(header.shape[0] / rate, 3)
+        kind = ("16-bit", "32-bit", "float")[byte >> 3]
+        return {"seconds": seconds, "rate": rate, "channels": (byte & 7) + 1, "samples": kind}
+    return {"shape": header.shape, "samples": byte}
+
+
+def _rate(header: Header, size: int) -> dict[str, object]:
+    """Bits per pixel of an image, kilobits per second of a sound, bits per sample position of all else."""
+    bits = 8 * size / math.prod(header.shape)
+    fields = _samples(header)
+    if "width" in fields:
+        return {"bits_per_pixel": round(bits, 4)}
+    if "rate" in fields:
+        return {"kilobits_per_second": round(bits * int(str(fields["rate"])) / 1000, 3)}
+    return {"bits_per_sample": round(bits, 4)}
 
 
 def _name(ids: dict[str, int], number: int) -> str | int:

@@ -6,7 +6,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,14 @@ class Job:
             raise OutputFailed(f"{self.target}: no permission to write into {parent}")
 
 
-def plan(inputs: list[str], output: str | None, suffixes: Collection[str], suffix: str, overwrite: bool) -> list[Job]:
-    """What to do: folders searched for files with one of `suffixes`, outputs named with `suffix`.
+def plan(
+    inputs: list[str],
+    output: str | None,
+    suffixes: Collection[str],
+    suffix: Callable[[Path], str],
+    overwrite: bool,
+) -> list[Job]:
+    """What to do: folders searched for files with one of `suffixes`, outputs named with the suffix for their input.
 
     Without an output, the result lands beside its input. One file goes to the file or into the folder that
     the output names; several files and folders go into a folder, keeping the structure of a searched one.
@@ -102,24 +108,24 @@ def _piped(inputs: list[str], output: str | None) -> Job:
     return Job(None, None if output in (None, "-") else Path(str(output)))
 
 
-def _single(source: Path, output: str | None, suffix: str) -> Job:
+def _single(source: Path, output: str | None, suffix: Callable[[Path], str]) -> Job:
     if output is None:
-        return Job(source, source.with_suffix(suffix))
+        return Job(source, source.with_suffix(suffix(source)))
     if output == "-":
         return Job(source, None)
     if output.endswith(("/", os.sep)) or os.path.isdir(output):
-        return Job(source, Path(output, source.name).with_suffix(suffix))
+        return Job(source, Path(output, source.name).with_suffix(suffix(source)))
     return Job(source, Path(output))
 
 
-def _several(found: list[tuple[Path, Path]], output: str | None, suffix: str) -> list[Job]:
+def _several(found: list[tuple[Path, Path]], output: str | None, suffix: Callable[[Path], str]) -> list[Job]:
     if output is None:
-        return [Job(source, source.with_suffix(suffix)) for source, _ in found]
+        return [Job(source, source.with_suffix(suffix(source))) for source, _ in found]
     if output == "-":
         raise UsageError("several inputs cannot all go to standard output")
     if os.path.exists(output) and not os.path.isdir(output):
         raise UsageError(f"with several inputs the output must be a folder, but {output} is a file")
-    return [Job(source, Path(output, below).with_suffix(suffix), create=True) for source, below in found]
+    return [Job(source, Path(output, below).with_suffix(suffix(source)), create=True) for source, below in found]
 
 
 def _refuse_collisions(jobs: list[Job]) -> None:

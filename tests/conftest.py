@@ -28,3 +28,13 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0, peak: int
     values = np.stack(planes, -1)
     values = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
     return np.rint(values * peak).astype(np.uint8 if peak == 255 else np.uint16)
+
+
+def sound(length: int, channels: int, seed: int = 0) -> NDArray[np.int16]:
+    """A few tones, a click and some noise: [length, channels] int16."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(length)[:, None] / 16000
+    tones = sum(np.sin(2 * np.pi * f * t + np.arange(channels)) / k for k, f in enumerate((110, 440, 1750), 1))
+    values = tones * np.exp(-t) + 0.02 * rng.normal(size=(length, channels))
+    values[length // 2] += 1
+    return np.rint(8000 * np.clip(values, -3.9, 3.9)).astype(np.int16)

@@ -10,20 +10,22 @@ import json
 import sys
 
 import torch
-from conftest import VECTORS, picture
+from conftest import VECTORS, picture, sound
 
 from inrcodec import codec
 from inrcodec.codec import Settings
 from inrcodec.signal import Signal
 
-CASES = {  # name: (height, width, channels, peak, quality)
-    "grey": (31, 44, 1, 255, 60),
-    "rgb": (40, 56, 3, 255, 50),
-    "rgba16": (24, 17, 4, 65535, 90),
-    "one_sample": (1, 1, 3, 255, 50),
-    "low_rate": (64, 48, 3, 255, 0),
-    "high_rate": (33, 33, 3, 255, 100),
+CASES = {  # name: (signal, quality)
+    "grey": (Signal.from_array(picture(31, 44, 1)), 60),
+    "rgb": (Signal.from_array(picture(40, 56, 3)), 50),
+    "rgba16": (Signal.from_array(picture(24, 17, 4, peak=65535)), 90),
+    "one_sample": (Signal.from_array(picture(1, 1, 3)), 50),
+    "low_rate": (Signal.from_array(picture(64, 48, 3)), 0),
+    "high_rate": (Signal.from_array(picture(33, 33, 3)), 100),
+    "sound": (Signal.sound(sound(1500, 2), 44100), 60),
 }
+MODELS = {"image": "tiny", "audio": "tiny-sound"}
 
 
 def symbols_digest(data: bytes) -> str:
@@ -40,11 +42,11 @@ def main() -> int:
     torch.set_num_threads(1)
     index = VECTORS / "index.json"
     known = json.loads(index.read_text()) if index.exists() else {}
-    for name, (height, width, channels, peak, quality) in CASES.items():
+    for name, (signal, quality) in CASES.items():
         if name in known:
             continue
-        signal = Signal.from_array(picture(height, width, channels, peak=peak))
-        encoded = codec.compress(signal, Settings(model="tiny", effort=1, quality=quality))
+        settings = Settings(model=MODELS[signal.format.modality], effort=1, quality=quality)
+        encoded = codec.compress(signal, settings)
         (VECTORS / f"{name}.inr").write_bytes(encoded.data)
         known[name] = {"symbols": symbols_digest(encoded.data), "psnr": round(encoded.psnr, 3)}
     index.write_text(json.dumps(known, indent=1) + "\n")

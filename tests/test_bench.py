@@ -1,71 +1,148 @@
-"""Rate-distortion arithmetic, and the bench through its command."""
+"""A run of the bench: real encodes in other processes, results that are kept, tables and files."""
 
 import json
+import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
 
-from inrcodec.bench import bd, run, upscaling
+from inrcodec.bench import bd, cache, datasets, ours, run, table, upscaling
+from inrcodec.bench.model import Codec, Curve, Row
 from inrcodec.cli import main
-from inrcodec.errors import NothingToDo
+from inrcodec.errors import UnknownModel, UsageError
 
-RATES = [0.1, 0.2, 0.4, 0.8, 1.6]
-PSNRS = [28.0, 31.0, 34.0, 37.0, 40.0]
-
-
-def test_bd_rate_of_a_scaled_curve() -> None:
-    test = ([0.8 * r for r in RATES], PSNRS)
-    assert bd.rate(test, (RATES, PSNRS)) == pytest.approx(-20, abs=1e-9)
-    assert bd.rate((RATES, PSNRS), test) == pytest.approx(25, abs=1e-9)
-    assert bd.rate(test, (RATES, PSNRS), (0.2, 0.8)) == pytest.approx(-20, abs=1e-9)
+SIDE = 48
 
 
-def test_bd_rate_needs_overlap() -> None:
-    assert bd.rate((RATES, [p + 20 for p in PSNRS]), (RATES, PSNRS)) is None
-
-
-def test_gain_at_the_points_of_a_curve() -> None:
-    gains = bd.psnr_gain((RATES, [p + 0.5 for p in PSNRS]), (RATES, PSNRS))
-    assert [round(gain, 6) for _, gain in gains] == [0.5] * 5
-    assert np.allclose([rate for rate, _ in gains], RATES)
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    images = tmp_path / "images"
+    images.mkdir()
     for k in range(2):
-        Image.fromarray(picture(40, 48, seed=k)).save(tmp_path / f"{k}.png")
-    return tmp_path
+        Image.fromarray(picture(40, SIDE, seed=k)).save(images / f"{k}.png")
+    return images
 
 
-def test_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    anchors = folder / "anchors.json"
-    anchors.write_text(json.dumps({"a codec": {"bpp": [0.5, 2, 6], "psnr": [15, 25, 50]}, "no curve": {}}))
-    arguments = ["bench", "--data", str(folder), "--quality", "20,60,90", "--effort", "0", "--model", "tiny"]
-    assert main([*arguments, "--anchors", str(anchors), "--tsv", str(folder / "rows.tsv")]) == 0
+def row(codec: str, point: float, item: str, bpp: float, psnr: float) -> Row:
+    return Row(item, "image", codec, "1", point, "cpu", 1, 100, 2.0, 0.5, metrics={"bpp": bpp, "psnr": psnr})
+
+
+def test_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors = folder.parent / "anchors.json"
+    anchors.write_text(json.dumps({"webp": {"bpp": [0.5, 2, 6], "psnr": [15, 25, 50]}, "no curve": {}}))
+    command = ["bench", "--dataset", str(folder), "--codec", "inrcodec-e0,webp", "--quality", "20,60,90"]
+    command += ["--effort", "0", "--model", "tiny", "--jobs", "1", "--anchors", str(anchors)]
+    assert main([*command, "--tsv", str(folder.parent / "rows.tsv")]) == 0
     out = capsys.readouterr().out
-    assert "2 images" in out and "a codec" in out and "no curve" not in out
-    rows = [line.split("\t") for line in (folder / "rows.tsv").read_text().splitlines()]
-    assert len(rows) == 7 and rows[0][:2] == ["item", "quality"]
-    by_name = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
-    for row in by_name:
-        assert float(row["bpp"]) == pytest.approx(8 * int(row["bytes"]) / (40 * 48), rel=1e-4)
+    assert "inrcodec-e0" in out and "webp (published)" in out and "no curve" not in out
+    rows = [line.split("\t") for line in (folder.parent / "rows.tsv").read_text().splitlines()]
+    by_name = [dict(zip(rows[0], line, strict=True)) for line in rows[1:]]
+    assert {r["item"] for r in by_name} == {"0.png", "1.png"} and {r["codec"] for r in by_name} == {
+        "inrcodec-e0",
+        "webp",
+    }
+    for r in by_name:
+        assert float(r["bpp"]) == pytest.approx(8 * int(r["bytes"]) / (40 * SIDE), rel=1e-4)
+    # everything is kept: nothing is measured again, and the rows come back as they were
+    monkeypatch.setattr(run, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(run, "_measured", lambda tasks, _: iter(tasks and pytest.fail(f"{len(tasks)} measured again")))
+    assert main([*command, "--json"]) == 0
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(r["item"], r["codec"], r["bytes"]) for r in again] == [
+        (r["item"], r["codec"], int(r["bytes"])) for r in by_name
+    ]
 
 
-def test_means() -> None:
-    rows = [run.Row(item, 5.0, 0, 10, b, p, 1.0, 0.5) for item, b, p in (("a", 1.0, 30.0), ("b", 3.0, 40.0))]
-    assert run.means(rows) == [run.Point(5.0, 2.0, 35.0, 1.0, 0.5)]
+def test_keys_tell_everything_apart() -> None:
+    codec = Codec("a", "image", "1", (1.0,), lambda *_: b"", lambda _: picture(1, 1))
+    keys = {
+        cache.key(digest, Codec(name, "image", version, (1.0,), codec.encode, codec.decode), point, threads, repeats)
+        for digest in ("x", "y")
+        for name in ("a", "b")
+        for version in ("1", "2")
+        for point in (1.0, 2.0)
+        for threads in (1, 2)
+        for repeats in (0, 1)
+    }
+    assert len(keys) == 64
+
+
+def test_a_damaged_result_is_measured_again() -> None:
+    cache.store("k", row("a", 1, "x", 1, 30))
+    assert cache.load("k") == row("a", 1, "x", 1, 30)
+    (cache.folder() / "k").write_text("{")
+    assert cache.load("k") is None and cache.load("absent") is None
+
+
+def test_curves_are_means_in_order_of_rate() -> None:
+    rows = [
+        row("a", p, item, b, q)
+        for item, p, b, q in (("x", 9, 3, 40), ("x", 5, 1, 30), ("y", 9, 5, 44), ("y", 5, 2, 31))
+    ]
+    (curve,) = run.curves(rows)
+    assert curve == Curve("a", (5, 9), (1.5, 4.0), (30.5, 42.0), (2.0, 2.0), (0.5, 0.5))
+
+
+def test_published_curves(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"x": {"bpp": [2, 1], "psnr": [40, 30]}, "y": {"bpp": [1], "psnr": [1]}}')
+    x, y = run.published(path, {"y"})
+    assert (x.codec, x.rate, x.psnr, x.published) == ("x", (1, 2), (30, 40), True)
+    assert y.codec == "y (published)"
+    for wrong in ("[]", "{", '{"x": {"bpp": [1], "psnr": []}}'):
+        path.write_text(wrong)
+        with pytest.raises(UsageError, match="a.json"):
+            run.published(path, set())
+
+
+def test_tables() -> None:
+    rates, psnrs = (0.1, 0.2, 0.4, 0.8, 1.6), (28.0, 31.0, 34.0, 37.0, 40.0)
+    half = Curve("half", rates, tuple(r / 2 for r in rates), psnrs, rates, rates)
+    full = Curve("full", rates, rates, psnrs, published=True)
+    deltas = table.deltas([half, full], bd.rate)
+    assert deltas == {("half", "full"): pytest.approx(-50)}
+    text = table.text(
+        [table.matrix("BD-rate", deltas, " %"), table.gains([half, full], "half"), table.points([half], "bpp")]
+    )
+    assert "-50.00 %" in text and "+3.00" in text and "40.000" in text
+
+
+def test_infinity_is_null_in_json() -> None:
+    assert json.loads(table.as_json([row("a", 1, "x", 8, math.inf)]))["psnr"] is None
+
+
+def test_our_versions_follow_code_network_effort_and_device() -> None:
+    def version(effort: int, model: str) -> str:
+        (codec,), _ = ours.available("image", [effort], 5, (50.0,), model, "cpu")
+        assert codec.name == ("inrcodec" if effort == 5 else f"inrcodec-e{effort}")
+        return codec.version
+
+    versions = {version(0, "tiny"), version(5, "tiny"), version(5, "photo")}
+    assert len(versions) == 3 and all(ours.sources() in v for v in versions)
+    assert ours.available("video", [5], 5, (50.0,), None, "cpu") == (
+        [],
+        ["inrcodec: skipped, there is no base network for video yet"],
+    )
+    with pytest.raises(UsageError, match="'image', not 'audio'"):
+        ours.available("audio", [5], 5, (50.0,), "tiny", "cpu")
+    with pytest.raises(UnknownModel):
+        ours.available("image", [5], 5, (50.0,), "nothing", "cpu")
+
+
+def test_unknown_codecs_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--dataset", str(folder), "--codec", "nonsense", "--model", "tiny"]) == 2
+    assert "no codec 'nonsense' for image; here: inrcodec, jpeg" in capsys.readouterr().err
 
 
 def test_upscaling_reports_both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from inrcodec import basemodels
 
     monkeypatch.setitem(basemodels.DEFAULT, "image", "tiny")
-    assert "gain" in upscaling.run(folder, 90, 0, 1, lambda *_: None)
-
-
-def test_nothing_to_measure(tmp_path: Path) -> None:
-    with pytest.raises(NothingToDo):
-        run.run(tmp_path, [50], 0, "tiny", 1, None, lambda *_: None)
+    assert "gain" in upscaling.run(datasets.sources(str(folder), None, 1), 90, 0, lambda *_: None)

@@ -18,6 +18,7 @@ from PIL import Image
 from inrcodec import basemodels, codec, container
 from inrcodec.cli import main
 from inrcodec.formats import image
+from inrcodec.signal import Signal
 
 WIDTH, HEIGHT = 40, 31
 
@@ -85,7 +86,7 @@ def picture() -> bytes:
     """A small PNG, smooth with some texture."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     values = np.stack([x * 6, y * 8, (x * y) % 256], axis=2).astype(np.uint8)
-    return image.write(values, ".png")
+    return image.write(Signal.from_array(values), ".png")
 
 
 @pytest.fixture(scope="session")
@@ -570,7 +571,7 @@ def test_the_bar_is_for_terminals_only(cli: Cli, photo: Path, monkeypatch: pytes
         return compress(signal, settings)
 
     monkeypatch.setattr(codec, "compress", report)
-    monkeypatch.setattr("inrcodec.cli.BAR_AFTER", 0)
+    monkeypatch.setattr("inrcodec.cli.voice.BAR_AFTER", 0)
     assert cli("encode", "photo.png", "--effort", 0).err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert "photo.png: adapting" in cli("encode", "photo.png", "--effort", 0, "--force").err

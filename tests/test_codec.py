@@ -91,7 +91,7 @@ def test_unreachable_target_is_said() -> None:
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     values = picture(96, 130, seed=3)
     whole = codec.compress(Signal.from_array(values), Settings(model="tiny", effort=0))
-    monkeypatch.setattr(pyramid, "TILE", 32)
+    monkeypatch.setitem(pyramid.TILES, 2, 32)
     tiled = codec.compress(Signal.from_array(values), Settings(model="tiny", effort=0))
     assert len(container.read(tiled.data)[1]) == 3 * 3 * 5
     assert abs(tiled.psnr - whole.psnr) < 0.1
@@ -185,7 +185,7 @@ def test_named_refusals() -> None:
     other = container.Header(**{**vars(header), "model_id": b"other!"})
     with pytest.raises(ModelMismatch, match="6f7468657221"):
         inrcodec.decode(container.write(other, sections))
-    with pytest.raises(LimitExceeded, match="400 pixels"):
+    with pytest.raises(LimitExceeded, match="400 samples"):
         inrcodec.decode(data, max_pixels=399)
     with pytest.raises(LimitExceeded):
         inrcodec.decode(data, scale=1000, max_pixels=10**6)

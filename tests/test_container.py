@@ -95,7 +95,7 @@ def test_layout_is_frozen() -> None:
 
 def test_ids_are_frozen() -> None:
     assert METHODS == {"pyramid": 1}
-    assert MODALITIES == {"image": 1}
+    assert MODALITIES == {"image": 1, "audio": 2}
     assert container.MAGIC == b"\x89INR" and container.VERSION == 1 and container.MODEL_ID_BYTES == 6
 
 

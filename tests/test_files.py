@@ -27,7 +27,8 @@ def touch(*paths: Path) -> None:
 
 
 def plan(*inputs: object, output: object = None, overwrite: bool = False) -> list[Job]:
-    return files.plan([str(i) for i in inputs], None if output is None else str(output), IMAGES, ".inr", overwrite)
+    target = None if output is None else str(output)
+    return files.plan([str(i) for i in inputs], target, IMAGES, lambda _: ".inr", overwrite)
 
 
 # Where outputs go

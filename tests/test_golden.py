@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import VECTORS, picture
+from conftest import VECTORS
 from make_golden import CASES, symbols_digest
 
 import inrcodec
@@ -20,7 +20,6 @@ def test_none_is_missing() -> None:
 def test_golden(name: str) -> None:
     data = (VECTORS / f"{name}.inr").read_bytes()
     assert symbols_digest(data) == INDEX[name]["symbols"]
-    height, width, channels, peak, _ = CASES[name]
-    original = picture(height, width, channels, peak=peak).astype(float)
-    mse = np.mean(np.square(original - inrcodec.decode(data)))
-    assert 10 * np.log10(peak**2 / mse) == pytest.approx(INDEX[name]["psnr"], abs=0.02)
+    signal, _ = CASES[name]
+    mse = np.mean(np.square(signal.values.astype(float) - inrcodec.decode(data)))
+    assert 10 * np.log10(signal.format.peak**2 / mse) == pytest.approx(INDEX[name]["psnr"], abs=0.02)

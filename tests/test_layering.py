@@ -12,14 +12,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 CONFINED = {  # package: the only places that may import it
     "PIL": ("formats/", "bench/"),
     "tifffile": ("formats/",),
-    "imagecodecs": ("formats/",),
+    "imagecodecs": ("formats/", "bench/"),
     "constriction": ("entropy.py",),
-    "typer": ("cli.py",),
-    "rich": ("cli.py",),
+    "typer": ("cli/",),
+    "rich": ("cli/", "bench/"),
     "safetensors": ("basemodels.py", "methods/", "training/"),
     "scipy": ("bench/",),
-    "inrcodec.training": ("training/", "cli.py"),
-    "inrcodec.bench": ("bench/", "cli.py"),
+    "inrcodec.training": ("training/", "cli/"),
+    "inrcodec.bench": ("bench/", "cli/"),
 }
 
 

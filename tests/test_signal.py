@@ -7,30 +7,30 @@ from hypothesis import strategies as st
 
 from inrcodec import errors
 from inrcodec.errors import CorruptStream, UsageError
-from inrcodec.signal import SampleFormat, Signal
+from inrcodec.signal import ImageFormat, Signal
 
 
 @given(st.sampled_from(["uint8", "uint16"]), st.integers(1, 4))
 def test_byte_round_trip(dtype: str, channels: int) -> None:
-    sample_format = SampleFormat(dtype, channels)
-    assert SampleFormat.from_byte(sample_format.to_byte()) == sample_format
+    sample_format = ImageFormat(dtype, channels)
+    assert ImageFormat.from_header(sample_format.to_byte(), b"") == sample_format
 
 
 def test_bytes_are_frozen() -> None:
-    assert [SampleFormat.from_byte(byte) for byte in range(8)] == [
-        SampleFormat(dtype, channels) for dtype in ("uint8", "uint16") for channels in (1, 2, 3, 4)
+    assert [ImageFormat.from_header(byte, b"") for byte in range(8)] == [
+        ImageFormat(dtype, channels) for dtype in ("uint8", "uint16") for channels in (1, 2, 3, 4)
     ]
 
 
 @given(st.integers(8, 255))
 def test_reserved_bits_are_refused(byte: int) -> None:
     with pytest.raises(CorruptStream, match=f"0x{byte:02x}"):
-        SampleFormat.from_byte(byte)
+        ImageFormat.from_header(byte, b"")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_every_value_survives_features(dtype: str) -> None:
-    sample_format = SampleFormat(dtype, 1)
+    sample_format = ImageFormat(dtype, 1)
     values = np.arange(sample_format.peak + 1, dtype=dtype)[:, None]
     features = sample_format.to_features(values)
     assert features.dtype == np.float32 and features.min() == 0 and features.max() == 1
@@ -41,13 +41,13 @@ def test_every_value_survives_features(dtype: str) -> None:
 
 @given(st.floats(-1e30, 1e30))
 def test_features_are_clipped_and_rounded_half_to_even(feature: float) -> None:
-    value = SampleFormat("uint8", 1).from_features(np.array([feature], np.float64))[0]
+    value = ImageFormat("uint8", 1).from_features(np.array([feature], np.float64))[0]
     assert value == round(min(max(feature, 0.0), 1.0) * 255)
 
 
 def test_halves_go_to_even() -> None:
     halves = np.array([0.5, 1.5, 2.5]) / 255
-    assert SampleFormat("uint8", 1).from_features(halves).tolist() == [0, 2, 2]
+    assert ImageFormat("uint8", 1).from_features(halves).tolist() == [0, 2, 2]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2"])
@@ -91,7 +91,7 @@ def test_other_arrays_are_refused(array: Any, named: str) -> None:
 @pytest.mark.parametrize(("dtype", "channels"), [("float32", 3), ("uint8", 0), ("uint8", 5)])
 def test_other_formats_are_refused(dtype: str, channels: int) -> None:
     with pytest.raises(UsageError, match=dtype):
-        SampleFormat(dtype, channels)
+        ImageFormat(dtype, channels)
 
 
 def test_exit_codes_are_distinct_documented_and_one_line() -> None:

@@ -1,144 +1,184 @@
-"""Real encodes to real bytes, and the rate–distortion figures that follow from them."""
+"""Real encodes to real bytes, real decodes, and the rows that follow: in parallel, resumable, or timed alone."""
 
 import json
 import os
+import random
+import resource
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean, median
 from time import perf_counter
+from typing import TypeVar
 
-import numpy as np
-
-from inrcodec import formats
 from inrcodec.allocator import keep_memory
-from inrcodec.bench import bd
-from inrcodec.errors import NothingToDo, UsageError
+from inrcodec.bench import cache, datasets, metrics
+from inrcodec.bench.model import Codec, Curve, Item, Row, Source
+from inrcodec.errors import UsageError
+
+T = TypeVar("T")
+
+Progress = Callable[[int, int], None]
+"""(rows that are there, rows in all)"""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One image at one operating point."""
+class Settings:
+    """How to run.
 
-    item: str
-    quality: float
-    effort: int
-    bytes: int
-    bpp: float
-    psnr: float
-    encode_seconds: float
-    decode_seconds: float
+    jobs: processes at a time. threads: processors that each may use. repeats: 0 measures rates, with whatever else
+    runs; n ≥ 1 times each encode and decode n times in a process of its own, nothing beside it, and takes the median.
+    device: named in the rows. fresh: measure again what is kept.
+    """
+
+    jobs: int
+    threads: int
+    repeats: int = 0
+    device: str = "cpu"
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
-class Point:
-    """The mean over a set at one operating point; psnr is the mean of the PSNRs."""
-
-    quality: float
-    bpp: float
-    psnr: float
-    encode_seconds: float
-    decode_seconds: float
+class _Task:
+    source: Source
+    codec: Codec
+    point: float
+    key: str
 
 
-def measure(path: Path, quality: float, effort: int, model: str | None, threads: int) -> Row:
-    """Encode a file, decode its bytes, compare."""
-    import torch
+def run(sources: list[Source], codecs: list[Codec], settings: Settings, progress: Progress) -> list[Row]:
+    """All sources × codecs × their points; each row is kept as soon as it is measured."""
+    rows: dict[str, Row] = {}
+    order: list[str] = []
+    open_: list[_Task] = []
+    for source in sources:
+        digest = datasets.digest(datasets.read(source))
+        for codec, point in ((c, p) for c in codecs for p in c.points):
+            key = cache.key(digest, codec, point, settings.threads, settings.repeats)
+            order.append(key)
+            row = None if settings.fresh else cache.load(key)
+            if row is None:
+                open_.append(_Task(source, codec, point, key))
+            else:
+                rows[key] = replace(row, item=source.name)
+    random.Random(0).shuffle(open_)  # so that the share of tasks done is an honest share of the time
+    progress(len(rows), len(order))
+    for key, row in _measured(open_, settings):
+        cache.store(key, row)
+        rows[key] = row
+        progress(len(rows), len(order))
+    return [rows[key] for key in order]
 
-    from inrcodec import codec
 
-    torch.set_num_threads(threads)
-    signal = formats.read(path)
-    encoded = codec.compress(signal, codec.Settings(quality=quality, effort=effort, model=model))
-    started = perf_counter()
-    decoded = codec.decode(encoded.data)
-    seconds = perf_counter() - started
-    mse = np.mean(np.square(signal.values.astype(np.float64) - decoded))
-    psnr = 10 * np.log10(signal.format.peak**2 / mse)
-    return Row(path.name, quality, effort, len(encoded.data), encoded.bpp, float(psnr), encoded.seconds, seconds)
-
-
-def run(
-    folder: Path,
-    qualities: list[float],
-    effort: int,
-    model: str | None,
-    jobs: int,
-    limit: int | None,
-    progress: Callable[[int, int], None],
-) -> list[Row]:
-    """All images × qualities. Raises NothingToDo."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in formats.SUFFIXES)[:limit]
-    if not paths:
-        raise NothingToDo(f"{folder}: no images")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    tasks = list(product(paths, qualities))
-    rows = []
+def _measured(tasks: list[_Task], settings: Settings) -> Iterator[tuple[str, Row]]:
+    alone = settings.repeats > 0
     # spawned, not forked: a forked child would inherit the thread pools of torch in an unusable state
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=keep_memory) as pool:
-        futures = [pool.submit(measure, path, quality, effort, model, threads) for path, quality in tasks]
-        for done, future in enumerate(as_completed(futures), 1):
-            rows.append(future.result())
-            progress(done, len(tasks))
-    return sorted(rows, key=lambda row: (row.item, row.quality))
-
-
-def means(rows: list[Row]) -> list[Point]:
-    """One point per quality, in order of rate."""
-    points = []
-    for quality in sorted({row.quality for row in rows}):
-        own = [row for row in rows if row.quality == quality]
-        figures = (
-            float(np.mean([getattr(row, name) for row in own]))
-            for name in ("bpp", "psnr", "encode_seconds", "decode_seconds")
-        )
-        points.append(Point(quality, *figures))
-    return points
-
-
-def anchors(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:
-    """(name, bpp, PSNR) of each published curve in a JSON file {name: {bpp: [...], psnr: [...]}}."""
+    pool = ProcessPoolExecutor(
+        1 if alone else settings.jobs,
+        get_context("spawn"),
+        initializer=_begin,
+        initargs=(settings.threads,),
+        max_tasks_per_child=1 if alone else None,
+    )
     try:
+        futures = {pool.submit(measure, task.source, task.codec, task.point, settings): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future].key, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """In a new process: take no more threads than allowed, whichever library asks; leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory()
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before any library reads it
+
+
+@lru_cache(maxsize=2)
+def _item(source: Source) -> Item:
+    return datasets.read(source)
+
+
+def measure(source: Source, codec: Codec, point: float, settings: Settings) -> Row:
+    """Encode an item, decode its bytes, compare. Raises UsageError if the codec gives back another shape."""
+    item = _item(source)
+    data, encoding = _timed(lambda: codec.encode(item, point), settings.repeats)
+    decoded, decoding = _timed(lambda: codec.decode(data), settings.repeats)
+    if decoded.shape != item.values.shape:
+        raise UsageError(f"{codec.name} gave back {decoded.shape} for {item.name} of {item.values.shape}")
+    peak = macs = None
+    if settings.repeats:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        macs = metrics.macs(lambda: codec.decode(data), item.positions) or None
+    return Row(
+        item=item.name,
+        modality=item.modality,
+        codec=codec.name,
+        version=codec.version,
+        point=point,
+        device=settings.device,
+        threads=settings.threads,
+        bytes=len(data),
+        encode_seconds=encoding,
+        decode_seconds=decoding,
+        peak_memory=peak,
+        macs=macs,
+        metrics=metrics.measure(item, decoded, len(data)),
+    )
+
+
+def _timed(work: Callable[[], T], repeats: int) -> tuple[T, float]:
+    """The result and the median seconds; before a timing, one run to warm up."""
+    seconds = []
+    for _ in range(1 + repeats):
+        started = perf_counter()
+        result = work()
+        seconds.append(perf_counter() - started)
+    return result, median(seconds[1:] or seconds)
+
+
+def curves(rows: list[Row]) -> list[Curve]:
+    """The mean curve of each codec, in the order of the rows; points in order of rising rate."""
+    out = []
+    for name in dict.fromkeys(row.codec for row in rows):
+        own = [row for row in rows if row.codec == name]
+        rate_key = metrics.RATE[own[0].modality]
+        points = []
+        for point in dict.fromkeys(row.point for row in own):
+            here = [row for row in own if row.point == point]
+            points.append(
+                (
+                    fmean(row.metrics[rate_key] for row in here),
+                    point,
+                    fmean(row.metrics["psnr"] for row in here),
+                    fmean(row.encode_seconds for row in here),
+                    fmean(row.decode_seconds for row in here),
+                )
+            )
+        rate, at, psnr, encoding, decoding = zip(*sorted(points), strict=True)
+        out.append(Curve(name, at, rate, psnr, encoding, decoding))
+    return out
+
+
+def published(path: Path, taken: set[str]) -> list[Curve]:
+    """The curves of a JSON file {name: {"bpp": [...], "psnr": [...]}}; entries without both are passed over.
+
+    One whose name is taken by a measured codec says that it is published. Raises UsageError.
+    """
+    try:
+        found = []
         for name, entry in json.loads(path.read_text()).items():
             if "psnr" in entry and "bpp" in entry:
-                yield name, entry["bpp"], entry["psnr"]
-    except (OSError, ValueError, AttributeError) as error:
+                rate, psnr = zip(*sorted(zip(entry["bpp"], entry["psnr"], strict=True)), strict=True)
+                label = f"{name} (published)" if name in taken else name
+                found.append(Curve(label, tuple(range(len(rate))), rate, psnr, published=True))
+        return found
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"{path}: {error}") from None
-
-
-def tsv(rows: list[Row]) -> str:
-    """One line per row, with a heading."""
-    heading = "\t".join(asdict(rows[0]))
-    lines = ["\t".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in asdict(row).values()) for row in rows]
-    return "\n".join([heading, *lines, ""])
-
-
-def report(rows: list[Row], curves: list[tuple[str, list[float], list[float]]]) -> str:
-    """The mean points, then for each published curve the BD-rate against it."""
-    points = means(rows)
-    items = len({row.item for row in rows})
-    lines = [
-        f"{items} images, effort {rows[0].effort}; means over images",
-        " quality      bpp   PSNR dB  encode s  decode s",
-    ]
-    lines += [
-        f"{p.quality:8g} {p.bpp:8.4f} {p.psnr:9.3f} {p.encode_seconds:9.2f} {p.decode_seconds:9.3f}" for p in points
-    ]
-    ours = ([p.bpp for p in points], [p.psnr for p in points])
-    if curves:
-        lines += [
-            "",
-            "BD-rate against, over the shared PSNR range and over its points from 0.1 to 2 bpp; least gain in dB",
-        ]
-    for name, bpp, psnr in curves:
-        whole, middle = bd.rate(ours, (bpp, psnr)), bd.rate(ours, (bpp, psnr), (0.1, 2.0))
-        gains = [gain for _, gain in bd.psnr_gain(ours, (bpp, psnr))]
-        least = f"{min(gains):+7.2f}" if gains else f"{'—':>7}"
-        lines.append(f"{name:28} {_percent(whole)}  {_percent(middle)}  {least} dB")
-    return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    return f"{'—':>8}  " if value is None else f"{value:+8.2f} %"

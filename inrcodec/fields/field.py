@@ -1,38 +1,43 @@
 """A decoded stream as a function of coordinates."""
 
+import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrcodec.coordinates import Rectangle, grid, output_size
+from inrcodec.coordinates import output_grid, positions
 from inrcodec.fields.grids import Window, cut
 from inrcodec.signal import SampleFormat
 
 if TYPE_CHECKING:
     from inrcodec.methods.pyramid import Latents, PyramidModel
 
-OUTPUT_TILE = 512  # samples a side that are evaluated at once
+TILES = {1: 1 << 18, 2: 512, 3: 64}  # output samples a side, by axes, that are evaluated at once
 REACH = 8  # samples around a window that its head depends on
+AT_ONCE = 1 << 17  # positions off the grid
 
 Progress = Callable[[str, float], None]
 
+Slices = tuple[slice, ...]
+
 
 class Field:
-    """f(coordinates) → features, for the image in a stream.
+    """f(coordinates) → features, for the signal in a stream.
 
-    Coordinates are float (row, column) in the unit square: (0, 0) is the top left corner of the image, (1, 1) the
-    bottom right; the centre of sample i of n is (i + 1/2) / n. Features are float32 in about [0, 1], one per channel
-    of the original (grey; grey, alpha; red, green, blue; red, green, blue, alpha).
+    Coordinates are float in the unit cube, slowest axis first, (row, column) of an image: the centre of sample i of n
+    is (i + 1/2) / n. Features are float32 in about [0, 1], one per channel of the original (grey; grey, alpha; red,
+    green, blue; red, green, blue, alpha; or the channels of a sound).
     """
 
     def __init__(
         self,
         model: "PyramidModel",
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         point: int,
         form: SampleFormat,
         planes: list["Latents"],
@@ -44,86 +49,88 @@ class Field:
         self._kept: dict[int, tuple[Window, Tensor, Tensor]] = {}
 
     def __call__(self, coordinates: Tensor | NDArray[np.floating]) -> Tensor:
-        """[N, 2] → features [N, C]; differentiable in the coordinates."""
-        c = torch.as_tensor(coordinates, dtype=torch.float32, device=self.model.device)
-        if not len(c):
-            return c.new_zeros(0, self.format.channels)
-        size = torch.tensor(self.shape, device=c.device)
-        positions = (c * size - 0.5).clamp(min=-0.5).minimum(size - 0.5)
-        low, high = positions.detach().amin(0), positions.detach().amax(0)
-        window = tuple((int(a), int(b) + 2) for a, b in zip(low.clamp(min=0), high, strict=True))
-        parts = []
-        for plane in range(len(self.planes)):
-            (start, r, g) = self._context(plane, window)
-            values = self.model.head.evaluate(r, g, positions - torch.tensor(start, device=c.device))
-            parts.append(self._features(values, plane))
-        return torch.cat(parts, 1)
+        """[N, d] → features [N, C]; differentiable in the coordinates."""
+        c = torch.as_tensor(coordinates, device=self.model.device)
+        return self._at((c if c.is_floating_point() else c.float()) * torch.tensor(self.shape, device=c.device) - 0.5)
 
     def grid(
         self,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
-        region: tuple[int, int, int, int] | None = None,
+        size: tuple[int, ...] | None = None,
+        region: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """Features [H', W', C] on a regular grid. scale, size (width, height), region (x, y, width, height)."""
-        rectangle, out = output_size(self.shape, scale, size, region)
+        """Features [*grid, C] on a regular grid. Of an image: size (width, height), region (x, y, width, height)."""
+        window, out = output_grid(self.shape, scale, size, region)
         result = torch.empty(*out, self.format.channels)
-        for where, values in self._windows(rectangle, out):
+        for where, values in self._windows(window, out):
             result[where] = values.cpu()
         return result
 
     def samples(
         self,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
-        region: tuple[int, int, int, int] | None = None,
+        size: tuple[int, ...] | None = None,
+        region: tuple[int, ...] | None = None,
         max_pixels: int = 1 << 62,
         progress: Progress = lambda *_: None,
-    ) -> NDArray[np.integer]:
+    ) -> NDArray[Any]:
         """As `grid`, but clipped and rounded to samples of the original's dtype."""
-        rectangle, out = output_size(self.shape, scale, size, region, max_pixels)
+        window, out = output_grid(self.shape, scale, size, region, max_pixels)
         result = np.empty((*out, self.format.channels), self.format.dtype)
         done = 0
-        for where, values in self._windows(rectangle, out):
+        for where, values in self._windows(window, out):
             result[where] = self.format.from_features(values.cpu().numpy())
-            done += values.shape[0] * values.shape[1]
-            progress("decoding", done / (out[0] * out[1]))
+            done += values[..., 0].numel()
+            progress("decoding", done / math.prod(out))
         return result
 
-    def tiles(self) -> Iterator[tuple[tuple[slice, slice], NDArray[np.integer]]]:
-        """(where, samples [h, w, C]) over the image's own grid, in bounded memory."""
-        for where, values in self._windows(Rectangle(0, 0, self.shape), self.shape):
+    def tiles(self) -> Iterator[tuple[Slices, NDArray[Any]]]:
+        """(where, samples [*grid, C]) over the signal's own grid, in bounded memory."""
+        for where, values in self._windows(tuple((0, n) for n in self.shape), self.shape):
             yield where, self.format.from_features(values.cpu().numpy())
 
-    def _windows(self, rectangle: Rectangle, out: tuple[int, int]) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-        """(where in the output, features [h, w, C]) tile by tile."""
-        plain = out == rectangle.size
-        tile = 2 * OUTPUT_TILE if plain else OUTPUT_TILE
-        for top in range(0, out[0], tile):
-            for left in range(0, out[1], tile):
-                bottom, right = min(top + tile, out[0]), min(left + tile, out[1])
-                where = (slice(top, bottom), slice(left, right))
-                with torch.no_grad():
-                    if plain:  # on the grid the field is the decoded signal itself
-                        y, x = rectangle.top, rectangle.left
-                        yield where, self._on_grid(((y + top, y + bottom), (x + left, x + right)))
-                    else:
-                        yield where, self._resampled(rectangle, out, where)
+    def _windows(self, window: Window, out: tuple[int, ...]) -> Iterator[tuple[Slices, Tensor]]:
+        """(where in the output, features [*grid, C]) tile by tile."""
+        plain = out == tuple(b - a for a, b in window)
+        tile = TILES[len(out)] * (2 if plain else 1)
+        for starts in product(*(range(0, n, tile) for n in out)):
+            where = tuple(slice(a, min(a + tile, n)) for a, n in zip(starts, out, strict=True))
+            with torch.no_grad():
+                if plain:  # on the grid the field is the decoded signal itself
+                    moved = ((o + s.start, o + s.stop) for (o, _), s in zip(window, where, strict=True))
+                    yield where, self._on_grid(tuple(moved))
+                else:
+                    yield where, self._resampled(window, out, where)
 
     def _on_grid(self, window: Window) -> Tensor:
         parts = []
         for plane, latents in enumerate(self.planes):
             r, _, region = self._synthesis(latents, window)
-            inside = r[0][cut(window, region)].permute(1, 2, 0)
-            parts.append(self._features(inside, plane))
+            parts.append(self._features(r[0][cut(window, region)].movedim(0, -1), plane))
         return torch.cat(parts, -1)
 
-    def _resampled(self, rectangle: Rectangle, out: tuple[int, int], where: tuple[slice, slice]) -> Tensor:
+    def _resampled(self, window: Window, out: tuple[int, ...], where: Slices) -> Tensor:
         """Averages of enough field values per output sample that shrinking does not alias."""
-        coordinates, repeats = grid(rectangle, self.shape, out, where)
-        values = torch.cat([self(part) for part in coordinates.flatten(0, 1).split(1 << 17)])
-        h, w = (s.stop - s.start for s in where)
-        return values.view(h, repeats[0], w, repeats[1], -1).mean((1, 3))
+        axes, repeats = positions(window, out, where)
+        at = torch.cartesian_prod(*axes).view(-1, len(out)).to(self.model.device)
+        values = torch.cat([self._at(part) for part in at.split(AT_ONCE)])
+        split = [n for s, k in zip(where, repeats, strict=True) for n in (s.stop - s.start, k)]
+        return values.view(*split, -1).mean(tuple(range(1, 2 * len(out), 2)))
+
+    def _at(self, positions: Tensor) -> Tensor:
+        """Positions [N, d] in samples → features [N, C]."""
+        if not len(positions):
+            return positions.new_zeros(0, self.format.channels, dtype=torch.float32)
+        size = torch.tensor(self.shape, device=positions.device)
+        positions = positions.clamp(min=-0.5).minimum(size - 0.5)
+        low, high = positions.detach().amin(0), positions.detach().amax(0)
+        window = tuple((int(a), int(b) + 2) for a, b in zip(low.clamp(min=0), high, strict=True))
+        parts = []
+        for plane in range(len(self.planes)):
+            start, r, g = self._context(plane, window)
+            local = (positions - torch.tensor(start, device=positions.device)).float()
+            parts.append(self._features(self.model.head.evaluate(r, g, local), plane))
+        return torch.cat(parts, 1)
 
     def _synthesis(self, latents: "Latents", window: Window) -> tuple[Tensor, Tensor, Window]:
         return self.model.synthesis([y[None] for y in latents], self._op, self.shape, window)
@@ -140,7 +147,6 @@ class Field:
         return tuple(start for start, _ in region), r, g
 
     def _features(self, values: Tensor, plane: int) -> Tensor:
-        """The colour space of the network [..., 3] → the channels of one plane."""
+        """The colour space of the network [..., 3] (or [..., 1]) → the channels of one plane."""
         rgb = values @ self.model.synthesis.colour + 0.5
-        single = plane > 0 or self.format.channels < 3
-        return rgb.mean(-1, keepdim=True) if single else rgb
+        return rgb.mean(-1, keepdim=True) if len(self.format.planes[plane]) == 1 else rgb

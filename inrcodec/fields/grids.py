@@ -4,7 +4,7 @@ The 2^d *phases* of a grid are its sub-lattices: phase (a, b) of a plane holds t
 the size of the next coarser grid, which is what lets one convolution on the coarse grid see everything known so far.
 """
 
-from itertools import product
+from itertools import chain, product
 from types import EllipsisType
 from typing import TypeVar
 
@@ -29,9 +29,17 @@ def cut(window: Window, origin: Window | None = None) -> Index:
     return (..., *(slice(a - start, b - start) for (a, b), start in zip(window, starts, strict=True)))
 
 
-def channels_last(module: M) -> M:
-    """The memory layout in which convolutions of few channels are fastest."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def channels_last(x: Tensor) -> Tensor:
+    """The memory layout in which convolutions of few channels are fastest, for [B, C, *grid]."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.contiguous(memory_format=formats.get(x.ndim, torch.contiguous_format))
+
+
+def weights_last(module: M) -> M:
+    """The same layout for the weights of a module."""
+    for tensor in chain(module.parameters(), module.buffers()):
+        tensor.data = channels_last(tensor.data)
+    return module
 
 
 def grid_sizes(shape: tuple[int, ...], levels: int) -> list[tuple[int, ...]]:

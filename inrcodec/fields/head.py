@@ -22,7 +22,7 @@ OMEGA = 3.0
 
 
 class Head(nn.Module):
-    """For images: two axes, C channels, features of width w_0 at stride 2."""
+    """For d axes, C channels, features of width w_0 at stride 2."""
 
     def __init__(self, dims: int, channels: int, width: int):
         super().__init__()
@@ -47,23 +47,47 @@ class Head(nn.Module):
     def phi(self, offset: Tensor) -> Tensor:
         """Offsets [..., d] in cells → [..., BASIS]; zero at zero."""
         first, second = self.basis
-        return second(torch.sin(OMEGA * first(offset))) - second(torch.sin(OMEGA * first(torch.zeros_like(offset))))
+        zero = offset.new_zeros(1, offset.shape[-1])
+        return second(torch.sin(OMEGA * first(offset)) - torch.sin(OMEGA * first(zero))) - second.bias
 
     def evaluate(self, r: Tensor, g: Tensor, positions: Tensor) -> Tensor:
-        """r [1, C, H, W], g [1, C·BASIS, H, W], positions [N, 2] in samples (row, column) → [N, C]."""
+        """r [1, C, *grid], g [1, C·BASIS, *grid], positions [N, d] in samples → [N, C]."""
+        out = cubic(r[0], positions)
         size = torch.tensor(r.shape[2:], device=r.device)
-        unit = (2 * positions + 1) / size - 1  # the convention of grid_sample, which wants x before y
-        smooth = F.grid_sample(r, unit.flip(-1)[None, None], "bicubic", "border", align_corners=False)
-        out = smooth[0, :, 0].T
+        rows = g[0].flatten(1).T.contiguous()  # [cells, C·BASIS]
         inside = torch.minimum(positions.clamp(min=0), size - 1)
         base = torch.minimum(inside.detach().floor().long(), (size - 2).clamp(min=0))
-        flat = g[0].flatten(1).T  # [cells, C·BASIS]
-        for corner in product((0, 1), repeat=2):
-            cell = torch.minimum(base + torch.tensor(corner, device=r.device), size - 1)
-            offset = inside - cell
-            weight = (1 - offset.abs()).clamp(min=0).prod(-1, keepdim=True)
+        for corner in product((0, 1), repeat=len(size)):
             if any(c and n == 1 for c, n in zip(corner, r.shape[2:], strict=True)):
                 continue  # a side of one sample has no second corner
-            coefficients = flat[cell[:, 0] * r.shape[3] + cell[:, 1]].unflatten(1, (self.channels, BASIS))
+            cell = base + torch.tensor(corner, device=r.device)
+            offset = inside - cell
+            weight = (1 - offset.abs()).clamp(min=0).prod(-1, keepdim=True)
+            index = cell[:, 0]
+            for axis, n in enumerate(r.shape[3:], 1):
+                index = index * n + cell[:, axis]
+            coefficients = rows[index].unflatten(1, (self.channels, BASIS))
             out = out + weight * torch.einsum("nck,nk->nc", coefficients, self.phi(offset))
         return out
+
+
+def cubic(x: Tensor, positions: Tensor) -> Tensor:
+    """x [C, *grid] at positions [N, d] in samples → [N, C], by cubic convolution along each axis (Keys 1981).
+
+    Differentiable in the positions; the border repeats.
+    """
+    base = positions.detach().floor()
+    index = torch.zeros(len(positions), 1, dtype=torch.long, device=x.device)
+    weight = torch.ones(len(positions), 1, device=x.device)
+    for axis, n in enumerate(x.shape[1:]):  # [N, 4^axes so far]
+        distance = (positions[:, axis, None] - base[:, axis, None] - _TAPS.to(x)).abs()
+        near = ((_KEYS + 2) * distance - (_KEYS + 3)) * distance.square() + 1
+        far = _KEYS * (((distance - 5) * distance + 8) * distance - 4)
+        cells = (base[:, axis, None].long() + _TAPS.to(x.device)).clamp(0, n - 1)
+        index = (index[:, :, None] * n + cells[:, None]).flatten(1)
+        weight = (weight[:, :, None] * torch.where(distance < 1, near, far)[:, None]).flatten(1)
+    return F.embedding_bag(index, x.flatten(1).T.contiguous(), per_sample_weights=weight, mode="sum")
+
+
+_KEYS = -0.75
+_TAPS = torch.arange(-1, 3)

@@ -1,8 +1,7 @@
-"""The CDF 9/7 wavelet as one matrix per axis: the linear skeleton of the pyramid.
+"""The CDF 9/7 wavelet, one axis at a time: the linear skeleton of the pyramid.
 
-A separable transform of a grid is a matrix product along each axis. The matrices are made once per length by
-lifting the identity, so that odd lengths and borders need no case of their own, gradients are free, and one
-implementation serves 1, 2 and 3 dimensions.
+Lifting defines it. Along an axis of moderate length it is applied as one matrix, which is lifting of the identity, made
+once per length: one product is quicker than a dozen passes over memory.
 
 Source: Cohen, Daubechies, Feauveau 1992; lifting factors after Daubechies and Sweldens 1998.
 """
@@ -22,38 +21,58 @@ def bands(dims: int) -> list[tuple[int, ...]]:
     return list(product((0, 1), repeat=dims))
 
 
-@lru_cache(maxsize=256)
-def _matrices(n: int) -> tuple[Tensor, Tensor]:
-    """Analysis [2m, n] and synthesis [n, 2m] matrices for length n, m = ceil(n / 2); the m low rows come first.
+LONGEST_MATRIX = 2048
 
-    An odd length is extended by repeating its last sample; synthesis drops that sample again.
+
+def _analyse(x: Tensor) -> Tensor:
+    """[..., n] → [..., 2m], m = ceil(n / 2): the low half, then the high half.
+
+    An odd length is extended by repeating its last sample.
     """
-    m = (n + 1) // 2
-    eye = torch.eye(n, dtype=torch.float64)
-    extended = torch.cat([eye, eye[-1:]]) if n % 2 else eye
-    low, high = extended[0::2].clone(), extended[1::2].clone()
-    following = torch.tensor([*range(1, m), m - 1])
-    preceding = torch.tensor([0, *range(m - 1)])
+    low, high = x[..., 0::2], x[..., 1::2]
+    if x.shape[-1] % 2:
+        high = torch.cat([high, low[..., -1:]], -1)
     for step, factor in enumerate(_LIFT):
         if step % 2 == 0:
-            high = high + factor * (low + low[following])
+            high = high + factor * (low + _following(low))
         else:
-            low = low + factor * (high + high[preceding])
-    analysis = torch.cat([low * _SCALE, high / _SCALE])
+            low = low + factor * (high + _preceding(high))
+    return torch.cat([low * _SCALE, high / _SCALE], -1)
 
-    eye = torch.eye(2 * m, dtype=torch.float64)
-    low, high = eye[:m] / _SCALE, eye[m:] * _SCALE
+
+def _synthesise(x: Tensor, n: int) -> Tensor:
+    """The inverse of `_analyse`: [..., 2m] → [..., n]."""
+    low, high = x.chunk(2, -1)
+    low, high = low / _SCALE, high * _SCALE
     for step, factor in reversed(list(enumerate(_LIFT))):
         if step % 2 == 0:
-            high = high - factor * (low + low[following])
+            high = high - factor * (low + _following(low))
         else:
-            low = low - factor * (high + high[preceding])
-    synthesis = torch.stack([low, high], 1).flatten(0, 1)[:n]
-    return analysis.float(), synthesis.float()
+            low = low - factor * (high + _preceding(high))
+    return torch.stack([low, high], -1).flatten(-2)[..., :n]
 
 
-def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Multiply axis `axis` (negative) of x by a matrix [out, in]."""
+def _following(x: Tensor) -> Tensor:
+    return torch.cat([x[..., 1:], x[..., -1:]], -1)
+
+
+def _preceding(x: Tensor) -> Tensor:
+    return torch.cat([x[..., :1], x[..., :-1]], -1)
+
+
+@lru_cache(maxsize=256)
+def _matrices(n: int) -> tuple[Tensor, Tensor]:
+    """Analysis [2m, n] and synthesis [n, 2m] matrices for length n."""
+    eye = torch.eye(n + n % 2, dtype=torch.float64)
+    return _analyse(eye[:n, :n]).T.float().contiguous(), _synthesise(eye, n).T.float().contiguous()
+
+
+def _along(x: Tensor, axis: int, n: int, forward: bool) -> Tensor:
+    """Analysis or synthesis of axis `axis` (negative) of x, n samples long in the signal."""
+    if n > LONGEST_MATRIX:
+        x = x.transpose(axis, -1)
+        return (_analyse(x) if forward else _synthesise(x, n)).transpose(axis, -1)
+    matrix = _matrices(n)[0 if forward else 1].to(x)
     if axis == -1:
         return x @ matrix.T
     if axis == -2:
@@ -64,7 +83,7 @@ def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
 def analyse(x: Tensor, dims: int) -> list[Tensor]:
     """[B, C, *grid] → 2^dims bands [B, C, *ceil(grid / 2)], in the order of `bands`."""
     for axis in range(-dims, 0):
-        x = _along(_matrices(x.shape[axis])[0].to(x), x, axis)
+        x = _along(x, axis, x.shape[axis], forward=True)
     out = [x]
     for axis in range(-dims, 0):
         out = [half for part in out for half in part.chunk(2, axis)]
@@ -78,5 +97,5 @@ def synthesise(parts: list[Tensor], size: tuple[int, ...]) -> Tensor:
         parts = [torch.cat(parts[k : k + 2], axis) for k in range(0, len(parts), 2)]
     (x,) = parts
     for axis, n in zip(range(-dims, 0), size, strict=True):
-        x = _along(_matrices(n)[1].to(x), x, axis)
+        x = _along(x, axis, n, forward=False)
     return x

@@ -9,15 +9,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from inrcodec.errors import (
-    InputNotFound,
     InrcodecError,
     LimitExceeded,
     OutOfMemory,
@@ -26,6 +24,8 @@ from inrcodec.errors import (
     UnsupportedInput,
     UsageError,
 )
+from inrcodec.formats import colour
+from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.signal import Signal
 
 MAX_PIXELS = 2**28  # what a header may claim before `read` refuses
@@ -89,31 +89,6 @@ ORIENTATION = ExifTags.Base.Orientation.value
 ICC_TAG = 34675
 PILLOW_STATE = threading.Lock()
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints about damage to stderr
-
-
-def name_of(source: Path | bytes) -> str:
-    """How messages call the source."""
-    return "the input" if isinstance(source, bytes) else str(source)
-
-
-def leading_bytes(source: Path | bytes, count: int = 4096) -> bytes:
-    """The first bytes of a source, at least one.
-
-    Raises InputNotFound for a missing path, UnreadableInput if it cannot be read or is empty.
-    """
-    if isinstance(source, bytes):
-        head = source[:count]
-    else:
-        try:
-            with source.open("rb") as file:
-                head = file.read(count)
-        except FileNotFoundError:
-            raise InputNotFound(f"{source}: there is no such file") from None
-        except OSError as error:
-            raise UnreadableInput(f"{source}: cannot be read ({error.strerror})") from None
-    if not head:
-        raise UnreadableInput(f"{name_of(source)}: zero bytes long")
-    return head
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -190,7 +165,7 @@ def _read_pillow(source: Path | bytes, max_pixels: int, notes: list[str]) -> NDA
         bits = _stored_bits(image, leading_bytes(source, 2**20))
         if image.format in ("PNG", "JPEG2000") and bits > 8:
             values = _stretched(_decode_deep(source, image.format), bits, notes)
-            _note_dropped_profile(image.info.get("icc_profile"), values, notes)
+            colour.note_dropped(image.info.get("icc_profile"), values, notes)
         else:
             values = _to_array(_to_plain(image, notes))
             if values.dtype == np.uint8 and bits > 8:
@@ -264,7 +239,7 @@ def _read_deep_tiff(source: Path | bytes, max_pixels: int, notes: list[str]) -> 
     values = values[..., :kept]
     if kept > colours and alpha == 1:
         values = _unpremultiplied(values)
-    _note_dropped_profile(profile, values, notes)
+    colour.note_dropped(profile, values, notes)
     return _upright(values, orientation)
 
 
@@ -287,7 +262,7 @@ def _to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
         raise UnsupportedInput("floating-point samples (mode F) are not supported")
 
     icc = image.info.get("icc_profile") if image.mode != "LAB" else None
-    profile = _Profile.parse(icc) if icc else None
+    profile = colour.Profile.parse(icc) if icc else None
     if image.mode == "CMYK":
         if profile and profile.mode == "CMYK":
             notes.append(f"CMYK converted to sRGB through its ICC profile '{profile.label}'")
@@ -300,75 +275,7 @@ def _to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
         image = image.convert(plain)
     if icc and not profile:
         notes.append("unusable ICC profile ignored")
-    return _to_srgb(image, profile, notes) if profile else image
-
-
-@dataclass(frozen=True)
-class _Profile:
-    """An embedded ICC profile and its transform to sRGB.
-
-    mode: what it describes, as a Pillow mode: L, RGB or CMYK.
-    """
-
-    label: str
-    mode: str
-    transform: ImageCms.ImageCmsTransform
-
-    @classmethod
-    def parse(cls, icc: bytes) -> "_Profile | None":
-        """None if the profile is damaged or describes something else."""
-        try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
-            srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-            # lcms's fast path is ten levels off in the shadows of a linear grey profile.
-            flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
-            transform = ImageCms.ImageCmsTransform(profile, srgb, mode, "RGB", flags=flags)
-            label = " ".join(ImageCms.getProfileDescription(profile).split())[:60]
-            return cls(label, mode, transform)
-        except (OSError, KeyError, ImageCms.PyCMSError):
-            return None
-
-    def grey_table(self) -> NDArray[np.integer]:
-        """The sRGB level of each of 256 grey levels."""
-        levels = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(self.mode)
-        return np.asarray(self.transform.apply(levels))[0, :, 1]
-
-    def is_srgb(self) -> bool:
-        """Whether it moves no colour by more than two steps: names cannot be trusted."""
-        if self.mode == "CMYK":
-            return False
-        steps = np.arange(0, 256, 17, dtype=np.uint8)
-        cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
-        before = Image.fromarray(cube) if self.mode == "RGB" else Image.fromarray(steps[None])
-        after = np.asarray(self.transform.apply(before)).astype(int)
-        return bool(np.abs(after - np.asarray(before.convert("RGB"))).max() <= 2)
-
-
-def _to_srgb(image: Image.Image, profile: _Profile, notes: list[str]) -> Image.Image:
-    """Convert an image of mode L, LA, RGB or RGBA to sRGB; alpha is kept."""
-    grey = image.mode.startswith("L")
-    if profile.mode == "CMYK" or (profile.mode == "L" and not grey):
-        notes.append(f"ICC profile '{profile.label}' ignored: it is not for a {image.mode} image")
-        return image
-    if profile.is_srgb():
-        return image
-    notes.append(f"ICC profile '{profile.label}' converted to sRGB")
-    if grey:
-        table = profile.grey_table().tolist()
-        return image.point(table + list(range(256)) * (image.mode == "LA"))
-    if image.mode == "RGB":
-        return profile.transform.apply(image, image)
-    colours = profile.transform.apply(image.convert("RGB"))
-    colours.putalpha(image.getchannel("A"))
-    return colours
-
-
-def _note_dropped_profile(icc: bytes | None, values: NDArray[np.integer], notes: list[str]) -> None:
-    profile = _Profile.parse(icc) if icc else None
-    if icc and not (profile and profile.is_srgb()):
-        label = profile.label if profile else "unusable"
-        notes.append(f"ICC profile '{label}' dropped: 16-bit samples are kept as they are")
+    return colour.to_srgb(image, profile, notes) if profile else image
 
 
 def _to_array(image: Image.Image) -> NDArray[np.integer]:
@@ -402,19 +309,16 @@ def _upright(values: NDArray[np.integer], orientation: int) -> NDArray[np.intege
     return np.ascontiguousarray(values)
 
 
-def write(values: NDArray[np.integer], suffix: str) -> bytes:
-    """Encode samples [H, W, C], uint8 or uint16, in the format that a suffix such as ".png" names.
+def write(signal: Signal, suffix: str) -> bytes:
+    """An image → the bytes of a file of the format that a suffix such as ".png" names.
 
     PNG and TIFF keep 16 bits; for the others samples are rounded to 8. Where a format has no alpha (JPEG,
     BMP, PPM) the image is laid over white. JPEG and AVIF are written at quality 95 in 4:4:4, GIF in 256
     colours; the others are lossless.
-    Raises OutputFailed for an unknown suffix, or if the format cannot hold the image; UsageError for an
-    array that is not a signal's.
+    Raises OutputFailed if the format cannot hold the image.
     """
-    pillow_format = SUFFIXES.get(suffix.lower())
-    if pillow_format is None:
-        raise OutputFailed(f"cannot write '{suffix}' images; known suffixes: {' '.join(SUFFIXES)}")
-    values = np.ascontiguousarray(Signal.from_array(values).values)
+    pillow_format = SUFFIXES[suffix.lower()]
+    values: NDArray[np.integer] = np.ascontiguousarray(signal.values)
     if values.dtype == np.uint16:
         if pillow_format == "PNG":
             return _write_deep_png(values)

@@ -1,7 +1,7 @@
 """The pyramid as a method: {pyramid field, grids of latents, few-step adaptation, learned gain, context prior}.
 
-`write_symbols` and `read_symbols` mirror each other. A large grid is cut into tiles of 1024 for the entropy coder and
-for the search; the synthesis knows of no tiles, so there are no seams.
+`write_symbols` and `read_symbols` mirror each other. A large grid is cut into tiles for the entropy coder and for
+the search; the synthesis knows of no tiles, so there are no seams.
 """
 
 import math
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from inrcodec import entropy
 from inrcodec.adaptation import adapt
 from inrcodec.errors import CorruptStream
-from inrcodec.fields.grids import Index, Window, channels_last, cut, grid_sizes, phases, split_phases
+from inrcodec.fields.grids import Index, Window, channels_last, cut, grid_sizes, phases, split_phases, weights_last
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
 from inrcodec.priors.context import ContextPrior, IntegerLayer, half_up
 from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables
 
-TILE = 1024  # a multiple of every stride
-HALO = 64  # what a tile sees of its neighbours while its latents are found
+TILES = {1: 1 << 16, 2: 1024, 3: 128}  # samples a side, by the number of axes: multiples of every stride
+HALOS = {1: 1024, 2: 64, 3: 32}  # what a tile sees of its neighbours while its latents are found; multiples, too
 SECTIONS = 3  # per tile: all coarse levels, stride 4, stride 2
 
 Latents = list[Tensor]
@@ -55,7 +55,7 @@ class PyramidModel(nn.Module):
         state = model.state_dict()
         model.load_state_dict(tensors | {k: v for k, v in state.items() if k.startswith("prior.")})
         model.requires_grad_(False).eval()
-        return channels_last(model)
+        return weights_last(model)
 
     @property
     def device(self) -> torch.device:
@@ -64,12 +64,13 @@ class PyramidModel(nn.Module):
 
 def tile_count(shape: tuple[int, ...]) -> int:
     """How many tiles a grid is cut into."""
-    return math.prod(-(-n // TILE) for n in shape)
+    return math.prod(-(-n // TILES[len(shape)]) for n in shape)
 
 
 def tiles(shape: tuple[int, ...]) -> list[Window]:
     """The tiles of a grid, row by row."""
-    return list(product(*([(a, min(a + TILE, n)) for a in range(0, n, TILE)] for n in shape)))
+    side = TILES[len(shape)]
+    return list(product(*([(a, min(a + side, n)) for a in range(0, n, side)] for n in shape)))
 
 
 def find_latents(
@@ -85,10 +86,10 @@ def find_latents(
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
     latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
-    op = torch.tensor([operating_point], device=model.device)
+    op, halo = torch.tensor([operating_point], device=model.device), HALOS[len(shape)]
     for tile in tiles(shape):
-        window = tuple((max(0, a - HALO), min(n, b + HALO)) for (a, b), n in zip(tile, shape, strict=True))
-        x = features(window)[None].to(model.device, memory_format=torch.channels_last)
+        window = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(tile, shape, strict=True))
+        x = channels_last(features(window)[None].to(model.device))
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up)
         found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only)

@@ -1,34 +1,34 @@
-"""Training photographs: loaded once into memory as bytes, cropped at random, reproducibly by step number."""
+"""Training signals: loaded once into memory as the files hold them, cropped at random, reproducibly by step number."""
 
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec import formats
 from inrcodec.errors import NothingToDo
+from inrcodec.signal import Signal
 
-Photo = NDArray[np.integer]
+GAINS = (-12.0, 6.0)  # decibels by which a sound is made louder at random
 
 
-def load(folder: Path, crop: int, valid_share: float) -> tuple[list[Photo], list[Photo]]:
-    """All readable images of a folder with sides ≥ crop → (training, validation) lists of [H, W, 3] uint8.
+def load(folder: Path, modality: str, crop: int, valid_share: float) -> tuple[list[Signal], list[Signal]]:
+    """All signals of a folder of one modality with sides ≥ crop → (training, validation).
 
-    The split hangs on the file name alone, so it stays the same when photographs are added. Raises NothingToDo.
+    Images of 8 bits only. The split hangs on the file name alone, so it stays the same when files are added.
+    Raises NothingToDo.
     """
-    train: list[Photo] = []
-    valid: list[Photo] = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in formats.image.SUFFIXES):
-        values = formats.read(path).values
-        if values.dtype != np.uint8 or min(values.shape[:2]) < crop:
-            continue
-        colour = values[..., :3] if values.shape[2] >= 3 else np.repeat(values[..., :1], 3, 2)
-        (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(colour)
+    train: list[Signal] = []
+    valid: list[Signal] = []
+    suffixes = formats.MODULES[modality].SUFFIXES
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes):
+        signal = formats.read(path)
+        if min(signal.values.shape[:-1]) >= crop and signal.values.dtype != np.uint16:
+            (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
     if not train or not valid:
-        raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation images of side ≥ {crop}")
+        raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of side ≥ {crop}")
     return train, valid
 
 
@@ -37,27 +37,34 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def batch(photos: list[Photo], count: int, crop: int, seed: int) -> Tensor:
-    """`count` random crops [count, 3, crop, crop] in [0, 1], mirrored and turned; the same for the same seed."""
+def batch(signals: list[Signal], count: int, crop: int, seed: int) -> Tensor:
+    """`count` random crops as features [count, C, *crop], varied; the same for the same seed."""
     rng = generator(seed)
-    area = np.array([p.shape[0] * p.shape[1] for p in photos], float)
-    out = np.empty((count, crop, crop, 3), np.uint8)
-    for k, which in enumerate(rng.choice(len(photos), count, p=area / area.sum())):
-        photo = photos[which]
-        top, left = (rng.integers(n - crop + 1) for n in photo.shape[:2])
-        piece = photo[top : top + crop, left : left + crop]
-        if rng.random() < 0.5:
-            piece = piece[:, ::-1]
-        if rng.random() < 0.5:
-            piece = piece.transpose(1, 0, 2)
-        out[k] = piece
-    return torch.from_numpy(out).permute(0, 3, 1, 2).float().div_(255)
+    extents = np.array([np.prod(s.values.shape[:-1]) for s in signals], float)
+    out = []
+    for which in rng.choice(len(signals), count, p=extents / extents.sum()):
+        grid = signals[which].values.shape[:-1]
+        x = _piece(signals[which], tuple(int(rng.integers(n - crop + 1)) for n in grid), crop)
+        out.append(_varied(x, rng))
+    return torch.stack(out)
 
 
-def centres(photos: list[Photo], crop: int) -> Tensor:
-    """The central crop of every photograph: [N, 3, crop, crop] in [0, 1]."""
-    pieces = []
-    for photo in photos:
-        top, left = ((n - crop) // 2 for n in photo.shape[:2])
-        pieces.append(photo[top : top + crop, left : left + crop])
-    return torch.from_numpy(np.stack(pieces)).permute(0, 3, 1, 2).float().div_(255)
+def centres(signals: list[Signal], crop: int) -> Tensor:
+    """The central crop of every signal, as features [N, C, *crop]."""
+    return torch.stack([_piece(s, tuple((n - crop) // 2 for n in s.values.shape[:-1]), crop) for s in signals])
+
+
+def _piece(signal: Signal, start: tuple[int, ...], crop: int) -> Tensor:
+    """Features [C, *crop] of the first plane: grey becomes colour; of a sound its first channel."""
+    values = signal.values[tuple(slice(a, a + crop) for a in start)]
+    x = torch.from_numpy(signal.format.to_features(values)).movedim(-1, 0)[list(signal.format.planes[0])]
+    return x.expand(3, *x.shape[1:]) if signal.format.modality == "image" else x
+
+
+def _varied(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """A picture mirrored and turned; a sound turned upside down, and louder or softer."""
+    if x.ndim == 3:
+        x = x.flip(2) if rng.random() < 0.5 else x
+        return x.transpose(1, 2) if rng.random() < 0.5 else x
+    gain = 10 ** (rng.uniform(*GAINS) / 20) * rng.choice([-1, 1])
+    return (x - 0.5) * float(gain) + 0.5

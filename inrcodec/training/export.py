@@ -55,7 +55,7 @@ def from_bytes(data: bytes) -> Trainee:
     return net
 
 
-def write(net: Trainee, tails: NDArray[np.int32], folder: Path, description: str) -> None:
+def write(net: Trainee, tails: NDArray[np.int32], folder: Path, modality: str, description: str) -> None:
     """Write weights.safetensors and model.toml; the folder's name is the model's."""
     folder.mkdir(parents=True, exist_ok=True)
     data = to_bytes(net, tails)
@@ -63,7 +63,7 @@ def write(net: Trainee, tails: NDArray[np.int32], folder: Path, description: str
     fields = {
         "name": folder.name,
         "method": "pyramid",
-        "modality": "image",
+        "modality": modality,
         "sha256": hashlib.sha256(data).hexdigest(),
         "description": description,
     }

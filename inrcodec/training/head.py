@@ -1,4 +1,4 @@
-"""Training of the per-coordinate head, the codec frozen: decode a reduced photograph, ask for the original's."""
+"""Training of the per-coordinate head, the codec frozen: decode a reduced signal, ask for the original's."""
 
 import json
 import time
@@ -8,30 +8,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import half_up
 from inrcodec.training import data
-from inrcodec.training.loop import Progress
+from inrcodec.training.loop import Progress, Recipe
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
 
 BATCH = 4
-CROP = 192  # of the original
-SAMPLES = 6000  # coordinates per photograph and step
+CROPS = {1: 1 << 14, 2: 192}  # of the original, by axes
+SAMPLES = 6000  # coordinates per signal and step
 SCALES = (1.3, 4.0)
 POINTS = (60, 230)  # operating points
 
 
 def reduce(x: Tensor, side: int) -> Tensor:
-    """Antialiased reduction of [B, C, H, W] to side × side, rounded to 8 bits as a file would hold it."""
+    """Antialiased reduction of [B, C, *grid] to sides of `side`; an image is rounded to 8 bits, as in a file."""
+    if x.ndim == 3:  # there is no antialiased interpolation of one axis
+        return F.interpolate(x[:, :, None], (1, side), mode="bicubic", antialias=True)[:, :, 0]
     small = F.interpolate(x, (side, side), mode="bicubic", antialias=True)
     return half_up(small.clamp(0, 1) * 255) / 255
 
 
 def step_loss(net: Trainee, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """(MSE of the field, MSE of cubic interpolation alone) at random coordinates of x [B, 3, CROP, CROP]."""
+    """(MSE of the field, MSE of cubic interpolation alone) at random coordinates of x [B, C, *crop]."""
     rng = data.generator(seed)
     scale = 2.0 if rng.random() < 0.5 else rng.uniform(*SCALES)
-    small = reduce(x, round(CROP / scale)).contiguous(memory_format=torch.channels_last)
+    crop, dims = x.shape[-1], x.ndim - 2
+    small = channels_last(reduce(x, round(crop / scale)))
     n = small.shape[-1]
     op = torch.from_numpy(rng.integers(*POINTS, len(x)))
     with torch.no_grad():
@@ -40,9 +44,9 @@ def step_loss(net: Trainee, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     g = net.head(r, h)
     field, cubic = torch.zeros(()), torch.zeros(())
     for k in range(len(x)):
-        rows, columns = torch.from_numpy(rng.integers(0, CROP, (2, SAMPLES)))
-        target = net.synthesis.from_signal(x[k : k + 1, :, rows, columns])[0].T
-        positions = (torch.stack([rows, columns], -1) + 0.5) * (n / CROP) - 0.5
+        at = torch.from_numpy(rng.integers(0, crop, (dims, SAMPLES)))
+        target = net.synthesis.from_signal(x[(slice(k, k + 1), slice(None), *at)])[0].T
+        positions = (at.T + 0.5) * (n / crop) - 0.5
         field = field + F.mse_loss(net.head.evaluate(r[k : k + 1], g[k : k + 1], positions), target)
         with torch.no_grad():
             plain = net.head.evaluate(r[k : k + 1], torch.zeros_like(g[k : k + 1]), positions)
@@ -50,16 +54,17 @@ def step_loss(net: Trainee, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return field / len(x), cubic / len(x)
 
 
-def train(net: Trainee, folder: Path, steps: int, out: Path, progress: Progress, rate: float = 6e-4) -> None:
+def train(net: Trainee, recipe: Recipe, folder: Path, out: Path, progress: Progress, rate: float = 6e-4) -> None:
     """Train `net.head` in place; a line of validation figures every 200 steps into out/head.jsonl."""
     net.requires_grad_(False)
     net.head.requires_grad_(True)
-    photos, held_out = data.load(folder, CROP, 0.05)
+    steps, crop = recipe.head_steps, CROPS[recipe.network.dims]
+    signals, held_out = data.load(folder, recipe.modality, crop, recipe.valid_share)
     optimiser = Optimiser(net.head)
     clock = time.monotonic()
     with (out / "head.jsonl").open("w") as log:
         for step in range(steps):
-            x = data.batch(photos, BATCH, CROP, 2_000_006 + step)
+            x = data.batch(signals, BATCH, crop, 2_000_006 + step)
             loss, _ = step_loss(net, x, step)
             net.head.zero_grad()
             loss.backward()
@@ -67,7 +72,7 @@ def train(net: Trainee, folder: Path, steps: int, out: Path, progress: Progress,
             optimiser.step(rate * min(1.0, (step + 1) / 50, 2 * (1 - step / steps)))
             if (step + 1) % 200 == 0 or step + 1 == steps:
                 with torch.no_grad():
-                    pairs = [step_loss(net, x, k) for k, x in enumerate(data.centres(held_out, CROP).split(8))]
+                    pairs = [step_loss(net, x, k) for k, x in enumerate(data.centres(held_out, crop).split(8))]
                 gain = sum(10 * torch.log10(cubic / field).item() for field, cubic in pairs) / len(pairs)
                 row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), "gain_db": round(gain, 3)}
                 print(json.dumps(row), file=log, flush=True)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from inrcodec import basemodels
 from inrcodec.adaptation import estimated_bits, rate_distortion
 from inrcodec.errors import UsageError
-from inrcodec.fields.grids import channels_last
+from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
 from inrcodec.training import data, export
@@ -39,6 +39,8 @@ class Recipe:
 
     name: str
     steps: int
+    modality: str = "image"
+    description: str = ""  # one line for `inrcodec models`
     decay: float = 0.35  # share of the steps at the end over which the learning rate falls to zero
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
@@ -47,11 +49,12 @@ class Recipe:
     rate: float = 8e-4
     ratio: float = 15.0
     average: float = 0.998
+    low_rates: float = 1.25  # 1 draws log λ uniformly; more draws low rates, which learn slowest, more often
     seed: int = 1
     valid_share: float = 0.05
     checkpoint: int = 500
     head_steps: int = 2000
-    start: str = ""  # the name of an installed model to go on from; its sizes then count
+    start: str = ""  # the name of an installed model to go on from; the network may have more blocks than it
     network: PyramidConfig = PyramidConfig()
 
     @classmethod
@@ -90,7 +93,7 @@ def validate(net: Trainee, crops: Tensor) -> dict[str, list[float]]:
     for point in (40, 85, 130, 175, 220):
         losses, rates, psnrs = [], [], []
         for x in crops.split(8):
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = channels_last(x)
             op = torch.full((len(x),), point)
             y, decoded, _ = net.analysis(x, op, net.synthesis, half_up)
             y = [half_up(v) for v in y]
@@ -110,12 +113,12 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     torch.manual_seed(recipe.seed)
     net = Trainee(recipe.network)
     if recipe.start:
-        net = export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start)))
-    net = channels_last(net)
+        grow(net, export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start))))
+    net = weights_last(net)
     average = copy.deepcopy(net)
     optimiser = Optimiser(net.codec, recipe.ratio)
-    photos, held_out = data.load(folder, recipe.crop, recipe.valid_share)
-    crops = data.centres([p for p in held_out if min(p.shape[:2]) >= recipe.valid_crop], recipe.valid_crop)
+    signals, held_out = data.load(folder, recipe.modality, recipe.crop, recipe.valid_share)
+    crops = data.centres([s for s in held_out if min(s.values.shape[:-1]) >= recipe.valid_crop], recipe.valid_crop)
     path, start = out / "checkpoint.safetensors", 0
     if path.exists():
         start = restore(path, net, average, optimiser)
@@ -124,8 +127,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         if step % 50 == 0:
             net.refresh()
         torch.manual_seed(recipe.seed * 1_000_003 + step)
-        x = data.batch(photos, recipe.batch, recipe.crop, step).contiguous(memory_format=torch.channels_last)
-        op = torch.randint(0, OPERATING_POINTS, (recipe.batch,))
+        x = channels_last(data.batch(signals, recipe.batch, recipe.crop, step))
+        op = (torch.rand(recipe.batch) ** recipe.low_rates * OPERATING_POINTS).long()
         loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps)
         net.zero_grad()
         loss.backward()
@@ -150,6 +153,20 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
             progress(step + 1, recipe.steps, f"{bpp:.3f} bpp {-10 * math.log10(error):.2f} dB")
     average.refresh()
     return average
+
+
+@torch.no_grad()
+def grow(net: Trainee, model: Trainee) -> None:
+    """Take over the weights of a model; blocks that it lacks start as the identity. Raises UsageError."""
+    try:
+        missing = net.load_state_dict(model.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise UsageError(f"the network does not continue the model: {str(error).splitlines()[-1].strip()}") from None
+    new = [name for name in missing.missing_keys if ".conv2." in name]
+    if missing.unexpected_keys or len(missing.missing_keys) != 3 * len(new):  # conv1, conv2, film
+        raise UsageError(f"the network does not continue the model: {missing.missing_keys} {missing.unexpected_keys}")
+    for name in new:
+        net.get_parameter(name).zero_()
 
 
 @torch.no_grad()

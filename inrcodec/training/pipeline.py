@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.training import calibration, data, export, head, loop
 from inrcodec.training.loop import Progress, Recipe
@@ -23,23 +24,23 @@ CALIBRATION_BATCHES = 60
 def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Path:
     """Train on the images of a folder; returns the model folder, `out/<name>`. Goes on where a run stopped."""
     net = loop.train(recipe, folder, out, progress)
-    head.train(net, folder, recipe.head_steps, out, progress)
+    head.train(net, recipe, folder, out, progress)
     tails, saved = calibrate(net, recipe, folder)
     model = out / recipe.name
-    export.write(net, tails, model, f"trained on {folder.name}")
+    export.write(net, tails, model, recipe.modality, recipe.description)
     (model / "CARD.md").write_text(card(recipe, folder, out, saved))
     return model
 
 
 def calibrate(net: Trainee, recipe: Recipe, folder: Path) -> tuple[NDArray[np.int32], float]:
     """Tables fitted on training crops, and the share of bits they save."""
-    photos, _ = data.load(folder, recipe.crop, recipe.valid_share)
+    signals, _ = data.load(folder, recipe.modality, recipe.crop, recipe.valid_share)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for k in range(CALIBRATION_BATCHES):
-            x = data.batch(photos, 8, recipe.crop, 7_000_003 + k)
+            x = data.batch(signals, 8, recipe.crop, 7_000_003 + k)
             op = torch.from_numpy(data.generator(k).integers(0, OPERATING_POINTS, 8))
-            yield x.contiguous(memory_format=torch.channels_last), op
+            yield channels_last(x), op
 
     return calibration.fit(calibration.residuals(net, batches()))
 
@@ -47,11 +48,12 @@ def calibrate(net: Trainee, recipe: Recipe, folder: Path) -> tuple[NDArray[np.in
 def card(recipe: Recipe, folder: Path, out: Path, saved: float) -> str:
     """What the model is and how it came to be, from the logs of the run."""
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    files = sum(1 for _ in folder.iterdir())
     heads = [json.loads(line) for line in (out / "head.jsonl").read_text().splitlines()]
     lines = [
         f"# {recipe.name}",
         "",
-        f"A pyramid for images, trained on `{folder.name}` ({sum(1 for _ in folder.iterdir())} files).",
+        f"A pyramid for signals of kind '{recipe.modality}', trained on `{folder.name}`, {files} files.",
         "",
         "## Recipe",
         "",

@@ -1,0 +1,111 @@
+"""The results of a run as text: tables for the terminal, rows for files."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from inrcodec.bench import bd
+from inrcodec.bench.model import Curve, Row
+
+Pairs = dict[tuple[str, str], float | None]
+"""(test, anchor) → a Bjøntegaard delta, None where the curves share too little."""
+
+MIDDLE = (0.1, 2.0)
+"""bpp of the anchor: the range of rates that photographs are mostly coded at."""
+
+
+def deltas(curves: list[Curve], delta: Callable[[bd.Curve, bd.Curve], float | None]) -> Pairs:
+    """Of every measured curve against every other curve, published ones among them."""
+    return {
+        (test.codec, anchor.codec): delta((list(test.rate), list(test.psnr)), (list(anchor.rate), list(anchor.psnr)))
+        for test in curves
+        if not test.published
+        for anchor in curves
+        if test.codec != anchor.codec
+    }
+
+
+def points(curves: list[Curve], unit: str) -> Table:
+    """One line per measured codec and operating point."""
+    table = Table(title="Means over the items", title_justify="left")
+    for name in ("codec", "point", unit, "PSNR, dB", "encode, s", "decode, s"):
+        table.add_column(name, justify="left" if name == "codec" else "right")
+    for curve in (c for c in curves if not c.published):
+        encoding, decoding = curve.encode_seconds or (), curve.decode_seconds or ()
+        columns = zip(curve.points, curve.rate, curve.psnr, encoding, decoding, strict=True)
+        for k, (point, rate, psnr, encode, decode) in enumerate(columns):
+            name = "" if k else curve.codec
+            table.add_row(name, f"{point:g}", f"{rate:.4f}", f"{psnr:.3f}", f"{encode:.3f}", f"{decode:.3f}")
+        table.add_section()
+    return table
+
+
+def matrix(title: str, values: Pairs, unit: str) -> Table:
+    """A line per anchor, a column per test."""
+    tests = list(dict.fromkeys(test for test, _ in values))
+    table = Table(title=title, title_justify="left")
+    table.add_column("against")
+    for test in tests:
+        table.add_column(test, justify="right")
+    for anchor in dict.fromkeys(anchor for _, anchor in values):
+        table.add_row(anchor, *(_signed(values.get((test, anchor)), unit) for test in tests))
+    return table
+
+
+def gains(curves: list[Curve], ours: str) -> Table:
+    """For each other codec: how far our PSNR lies above it at its own rates, at least and at most."""
+    own = next(c for c in curves if c.codec == ours)
+    table = Table(title=f"PSNR of {ours} above each codec at that codec's rates, dB", title_justify="left")
+    for name in ("codec", "least", "at rate", "most", "at rate", "BD-rate over 0.1 to 2 bpp"):
+        table.add_column(name, justify="left" if name == "codec" else "right")
+    for other in (c for c in curves if c.codec != ours):
+        pair = (list(own.rate), list(own.psnr)), (list(other.rate), list(other.psnr))
+        found = sorted((gain, rate) for rate, gain in bd.psnr_gain(*pair))
+        cells = [
+            f"{value:{form}}" for gain, rate in (found[0], found[-1]) for value, form in ((gain, "+.2f"), (rate, ".3f"))
+        ]
+        table.add_row(other.codec, *(cells if found else ["—"] * 4), _signed(bd.rate(*pair, MIDDLE), " %"))
+    return table
+
+
+def _signed(value: float | None, unit: str) -> str:
+    return "—" if value is None else f"{value:+.2f}{unit}"
+
+
+def text(tables: list[Table]) -> str:
+    """As the terminal shows them; as wide as they are where there is none."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.measure(table).maximum for table in tables))
+    with console.capture() as capture:
+        for table in tables:
+            console.print(table)
+    return capture.get().rstrip()
+
+
+def flat(row: Row) -> dict[str, object]:
+    """A row with its metrics beside the other fields."""
+    fields = asdict(row)
+    return {**{k: v for k, v in fields.items() if k != "metrics"}, **row.metrics}
+
+
+def as_tsv(rows: list[Row]) -> str:
+    """One line per row, with a heading; empty where there is no value."""
+    lines = [flat(row) for row in rows]
+    heading = list(dict.fromkeys(name for line in lines for name in line))
+    cells = ["\t".join(_cell(line.get(name)) for name in heading) for line in lines]
+    return "\n".join(["\t".join(heading), *cells, ""])
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def as_json(rows: list[Row]) -> str:
+    """One object per line; null stands for infinity."""
+    finite = ({k: None if v in (math.inf, -math.inf) else v for k, v in flat(row).items()} for row in rows)
+    return "".join(json.dumps(row) + "\n" for row in finite)

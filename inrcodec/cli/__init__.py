@@ -1,0 +1,82 @@
+"""The command line: parses, calls, prints, and maps errors to exit codes (table in `inrcodec.errors`).
+
+Torch, numpy and rich are imported by the commands that need them, so that `--help` and `info` are quick.
+"""
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+import typer.main
+
+from inrcodec.cli import bench, coding, models, train
+from inrcodec.cli.shell import Command, Group
+from inrcodec.cli.voice import complain
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+app = typer.Typer(
+    cls=Group,
+    help="A neural image codec: files in, small .inr streams out, and back.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(cls=Group, help="List the installed base networks, or verify them.")
+app.add_typer(models_app, name="models")
+
+for command in (coding.encode, coding.decode, coding.info, train.train, bench.bench):
+    app.command(cls=Command)(command)
+models_app.callback(invoke_without_command=True)(models.list_models)
+models_app.command(cls=Command)(models.verify)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=lambda on: _version(on)),
+    ] = False,
+) -> None:
+    context.obj = debug
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from inrcodec import __version__
+
+        print(f"inrcodec {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug, given = _debug_first(given)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    try:
+        code = typer.main.get_command(app).main(given or ["--help"], "inrcodec", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        return 1
+    except Exception as error:
+        return complain(error, debug)
+
+
+def _debug_first(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether --debug is among the options, and the arguments with it in front: it is accepted anywhere."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, rest = arguments[:end], arguments[end:]
+    if "--debug" not in options:
+        return False, arguments
+    return True, ["--debug", *(option for option in options if option != "--debug"), *rest]

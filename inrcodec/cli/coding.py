@@ -1,0 +1,226 @@
+"""`inrcodec encode`, `decode` and `info`."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from inrcodec import basemodels, container, files
+from inrcodec.allocator import keep_memory
+from inrcodec.cli import parse
+from inrcodec.cli.options import (
+    AsJson,
+    Device,
+    Effort,
+    Force,
+    Format,
+    Inputs,
+    Lmbda,
+    MaxPixels,
+    Model,
+    Output,
+    Preview,
+    Quality,
+    Quiet,
+    Region,
+    Scale,
+    Size,
+    Streams,
+    TargetBpp,
+    TargetPsnr,
+    TargetSize,
+    Verbose,
+)
+from inrcodec.cli.voice import Bar, Voice, each
+from inrcodec.files import Job
+
+if TYPE_CHECKING:
+    from inrcodec.codec import Encoded
+
+SUFFIX = ".inr"
+LISTED = 12  # items of a list that `info` prints
+
+
+def encode(
+    context: typer.Context,
+    inputs: Inputs,
+    output: Output = None,
+    force: Force = False,
+    quality: Quality = None,
+    lmbda: Lmbda = None,
+    target_bpp: TargetBpp = None,
+    target_psnr: TargetPsnr = None,
+    target_size: TargetSize = None,
+    effort: Effort = 5,
+    model: Model = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Encode images: photo.png becomes photo.inr."""
+    target_bytes = None if target_size is None else parse.bytes(target_size)
+    if model is not None:
+        basemodels.by_name(model)
+    keep_memory()
+    from inrcodec import codec, devices, formats
+
+    settings = codec.Settings(
+        quality=quality,
+        lmbda=lmbda,
+        target_bpp=target_bpp,
+        target_psnr=target_psnr,
+        target_bytes=target_bytes,
+        effort=effort,
+        model=model,
+        device=device,
+    )
+    jobs = files.plan(inputs, output, formats.SUFFIXES, lambda _: SUFFIX, force)
+    chosen = devices.choose(device)
+    voice = Voice(as_json, quiet, verbose, context.obj)
+
+    def work(job: Job, bar: Bar) -> None:
+        started = time.monotonic()
+        signal = formats.read(files.read(None) if job.source is None else job.source)
+        job.prepare()
+        encoded = codec.compress(signal, settings, bar)
+        files.write(job.target, encoded.data)
+        bar.close()
+        _report_encoded(job, voice, encoded, chosen, time.monotonic() - started)
+
+    return each(jobs, voice, work)
+
+
+def _report_encoded(job: Job, voice: Voice, encoded: "Encoded", device: str, seconds: float) -> None:
+    header, size, bpp = encoded.header, len(encoded.data), encoded.bpp
+    psnr = encoded.psnr if math.isfinite(encoded.psnr) else None
+    for text in encoded.notes:
+        voice.note(job, text)
+    voice.detail(job, _origin(header, device))
+    fields = {
+        "bytes": size,
+        "bpp": round(bpp, 6),
+        "psnr": None if psnr is None else round(psnr, 4),
+        "seconds": round(seconds, 3),
+        **encoded.size,
+        "model": basemodels.by_id(header.model_id).name,
+        "operating_point": header.operating_point,
+        "notes": list(encoded.notes),
+    }
+    quality = "identical" if psnr is None else f"{psnr:.2f} dB"
+    rate = f"{bpp * encoded.size['rate'] / 1000:.2f} kbit/s" if "rate" in encoded.size else f"{bpp:.3f} bpp"
+    voice.result(job, fields, [f"{size:,} bytes", rate, quality, f"{seconds:.1f} s"])
+
+
+def _size(size: Mapping[str, int]) -> str:
+    if "rate" in size:
+        return f"{size['samples'] / size['rate']:.2f} s at {size['rate']} Hz"
+    return f"{size['width']}x{size['height']}"
+
+
+def _suffix(kind: str | None, job: Job, modality: str) -> str:
+    """What the output's format is chosen by."""
+    from inrcodec import formats
+
+    return kind or (job.target.suffix if job.target else formats.PLAIN[modality])
+
+
+def _modality(source: Path) -> str | None:
+    """Of a stream; None where it cannot be read: what is wrong is said when it is decoded."""
+    try:
+        with source.open("rb") as file:
+            return container.modality(file.read(container.PEEK))
+    except OSError:
+        return None
+
+
+def _origin(header: container.Header, device: str) -> str:
+    model = basemodels.by_id(header.model_id)
+    return f"model {model.name} ({model.id.hex()}), operating point {header.operating_point}, device {device}"
+
+
+def decode(
+    context: typer.Context,
+    inputs: Inputs,
+    output: Output = None,
+    force: Force = False,
+    form: Format = None,
+    scale: Scale = None,
+    size: Size = None,
+    region: Region = None,
+    preview: Preview = False,
+    max_pixels: MaxPixels = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Decode streams: photo.inr becomes photo.png."""
+    extent = None if size is None else parse.size(size)
+    window = None if region is None else parse.region(region)
+    keep_memory()
+    from inrcodec import codec, devices, formats
+
+    kind = f".{form.removeprefix('.')}" if form else None
+
+    def natural(source: Path) -> str:
+        return kind or formats.PLAIN[_modality(source) or "image"]
+
+    jobs = files.plan(inputs, output, {SUFFIX}, natural, force)
+    for job in jobs:
+        if job.source is not None and (modality := _modality(job.source)):
+            formats.check_suffix(_suffix(kind, job, modality), modality)
+    chosen = devices.choose(device)
+    voice = Voice(as_json, quiet, verbose, context.obj)
+
+    def work(job: Job, bar: Bar) -> None:
+        started = time.monotonic()
+        data = files.read(job.source)
+        job.prepare()
+        limit = codec.MAX_PIXELS if max_pixels is None else max_pixels
+        signal = codec.reconstruct(data, scale, extent, window, preview, device, limit, bar)
+        decoded = formats.write(signal, _suffix(kind, job, signal.format.modality))
+        files.write(job.target, decoded)
+        bar.close()
+        voice.detail(job, _origin(container.read_header(data)[0], chosen))
+        size = signal.format.dimensions(signal.values.shape)
+        seconds = time.monotonic() - started
+        fields = {"bytes": len(decoded), **size, "seconds": round(seconds, 3)}
+        voice.result(job, fields, [_size(size), f"{seconds:.1f} s"])
+
+    return each(jobs, voice, work)
+
+
+def info(context: typer.Context, inputs: Streams, as_json: AsJson = False) -> int:
+    """Print what streams say of themselves, without decoding them."""
+    jobs = [Job(None if name == "-" else path, None) for name in inputs for path, _ in files.expand([name], {SUFFIX})]
+    models = {model.id: model.name for model in basemodels.installed()}
+
+    def work(job: Job, _: Bar) -> None:
+        data = files.read(job.source)
+        model = models.get(container.read_header(data)[0].model_id)
+        fields = {"input": job.name, "model": model} | container.describe(data)
+        print(json.dumps(fields, ensure_ascii=False) if as_json else _table(fields), flush=True)
+
+    return each(jobs, Voice(as_json, False, False, context.obj), work)
+
+
+def _table(fields: Mapping[str, object]) -> str:
+    """Names and values in two columns, below the first value."""
+    (_, title), *rows = ((k, v) for k, v in fields.items() if v or k not in ("missing_bytes", "surplus_bytes"))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name.replace('_', ' '):{width}}  {_words(value)}" for name, value in rows]
+    return "\n".join([str(title), *lines])
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "not installed"
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(f"({_words(v)})" if isinstance(v, list) and len(v) > 1 else _words(v) for v in value[:LISTED])
+        return shown if len(value) <= LISTED else f"{shown}, … ({len(value)} in all)"
+    return f"{value:,}" if isinstance(value, int) else str(value)

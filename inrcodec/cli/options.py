@@ -1,0 +1,132 @@
+"""The options and arguments of the commands."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+RATE = "Rate and quality (at most one)"
+WHAT = "What to decode"
+FILES = "Files"
+RUNNING = "Running"
+REPORTING = "Reporting"
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUTS", help="Files, folders (searched recursively), or - for stdin."),
+]
+Streams = Annotated[list[str], typer.Argument(metavar="FILES", help="Streams, folders of them, or - for stdin.")]
+ModelName = Annotated[str | None, typer.Argument(metavar="NAME", help="A base network; all without it.")]
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="File, folder, or - for stdout. With several inputs a folder, made if need be.",
+        show_default="beside the input",
+        rich_help_panel=FILES,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.", rich_help_panel=FILES)]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the output: png, jpg, webp, tiff, …",
+        show_default="by the suffix of the output, else png",
+        rich_help_panel=FILES,
+    ),
+]
+
+Quality = Annotated[
+    float | None,
+    typer.Option("--quality", metavar="Q", help="From 0 to 100.", show_default="50", rich_help_panel=RATE),
+]
+Lmbda = Annotated[
+    float | None,
+    typer.Option("--lmbda", metavar="X", help="λ of bits per pixel + λ · 255² · MSE.", rich_help_panel=RATE),
+]
+TargetBpp = Annotated[
+    float | None,
+    typer.Option("--target-bpp", metavar="X", help="Bits per pixel of the output.", rich_help_panel=RATE),
+]
+TargetPsnr = Annotated[
+    float | None,
+    typer.Option("--target-psnr", metavar="X", help="PSNR of the decoded image, dB.", rich_help_panel=RATE),
+]
+TargetSize = Annotated[
+    str | None,
+    typer.Option(
+        "--target-size",
+        metavar="SIZE",
+        help="Size of the output: 40kB, 1.5MiB, 40000.",
+        rich_help_panel=RATE,
+    ),
+]
+
+Scale = Annotated[
+    float | None,
+    typer.Option("--scale", metavar="X", help="Larger or smaller: 2, 0.5, 1.37.", rich_help_panel=WHAT),
+]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", metavar="WxH", help="To this width and height.", rich_help_panel=WHAT),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        "--region", metavar="X,Y,W,H", help="Only this part, in pixels of the original.", rich_help_panel=WHAT
+    ),
+]
+Preview = Annotated[
+    bool,
+    typer.Option("--preview", help="Of a stream that ends early, decode what is there.", rich_help_panel=WHAT),
+]
+
+Effort = Annotated[
+    int,
+    typer.Option(
+        "--effort",
+        metavar="N",
+        help="From 0, fastest, to 9, best.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Base network, one of `inrcodec models`.",
+        show_default="by the kind of file",
+        rich_help_panel=RUNNING,
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where the networks run.", rich_help_panel=RUNNING),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        help="Refuse streams and outputs of more pixels.",
+        show_default="2^28",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per file.", rich_help_panel=REPORTING)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING)]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Also print model, operating point, device.", rich_help_panel=REPORTING),
+]
+
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The recipe, a TOML file.")]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of images.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the run is kept, and resumed.")]

@@ -1,0 +1,37 @@
+"""What option values mean."""
+
+import re
+
+from inrcodec.errors import UsageError
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def bytes(text: str) -> int:
+    """ "40kB", "1.5 MiB" or "40000" → bytes; k, M and G are decimal."""
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in UNITS:
+        raise UsageError(f"--target-size must be like 40kB, 1.5MiB or 40000, not '{text}'")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip().lower())
+    if match is None:
+        raise UsageError(f"--size must be like 640x480, not '{text}'")
+    return int(match[1]), int(match[2])
+
+
+def region(text: str) -> tuple[int, int, int, int]:
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
+    if match is None:
+        raise UsageError(f"--region must be like 16,0,640,480 (x, y, width, height), not '{text}'")
+    return int(match[1]), int(match[2]), int(match[3]), int(match[4])
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """ "2, 17, 34" → its numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} must be numbers with commas between, not '{text}'") from None

@@ -1,0 +1,92 @@
+"""Sounds, through libsndfile (soundfile): WAV, FLAC, OGG, MP3, AIFF and what else it reads."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from inrcodec.errors import LimitExceeded, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
+from inrcodec.formats.source import leading_bytes, name_of
+from inrcodec.signal import AudioFormat, Signal
+
+MAX_SAMPLES = 2**31
+
+# libsndfile's name of the format, for reading (any file of it) and writing (chosen by suffix)
+SUFFIXES = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".mp3": "MP3",
+    ".aiff": "AIFF",
+    ".aif": "AIFF",
+    ".w64": "W64",
+    ".caf": "CAF",
+    ".au": "AU",
+}
+MAGICS = (b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff\x2e\x91\xcf\x11")
+
+# What a file's samples become: enough bits for what the file holds; lossy files hold about 16.
+DTYPES = {"PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float32"}
+SUBTYPES = {"int16": "PCM_16", "int32": "PCM_24", "float32": "FLOAT"}
+
+
+def sniff(head: bytes, name: str) -> bool:
+    """Whether a file with these leading bytes, or else with this name, is a sound."""
+    return (
+        head.startswith(MAGICS)
+        or (head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE")
+        or (head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"))
+        or (head[:1] == b"\xff" and head[1:2] in (b"\xfb", b"\xfa", b"\xf3", b"\xf2"))  # a bare MP3 frame
+        or Path(name).suffix.lower() in SUFFIXES
+    )
+
+
+def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
+    """Read a sound file, or the bytes of one.
+
+    Raises InputNotFound, UnreadableInput (unreadable or empty), UnsupportedInput (not a sound, damaged, no samples,
+    more than 8 channels) or LimitExceeded (more samples than `max_samples`).
+    """
+    import soundfile
+
+    leading_bytes(source)
+    name = name_of(source)
+    try:
+        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            if file.frames * file.channels > max_samples:
+                raise LimitExceeded(
+                    f"{name}: {file.frames} samples of {file.channels} channels; the limit is {max_samples}"
+                )
+            dtype = DTYPES.get(file.subtype, "int16")
+            values = file.read(dtype=dtype, always_2d=True)
+            return Signal.sound(values, file.samplerate)
+    except soundfile.LibsndfileError as error:
+        raise UnsupportedInput(f"{name}: damaged or unsupported sound ({error})") from None
+    except UsageError as error:
+        raise UnsupportedInput(f"{name}: {error}") from None
+    except OSError as error:
+        raise UnreadableInput(f"{name}: cannot be read ({error.strerror or error})") from None
+
+
+def write(signal: Signal, suffix: str) -> bytes:
+    """A sound → the bytes of a file of the format that a suffix names. Raises OutputFailed."""
+    import soundfile
+
+    values, form = signal.values, signal.format
+    assert isinstance(form, AudioFormat)
+    kind = SUFFIXES[suffix.lower()]
+    subtype = SUBTYPES[form.dtype]
+    if not soundfile.check_format(kind, subtype):  # FLAC and the lossy ones have no float
+        subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else soundfile.default_subtype(kind)
+    if suffix.lower() == ".opus":
+        subtype = "OPUS"
+    if form.dtype == "float32" and subtype.startswith("PCM"):
+        values = np.clip(values, -1, 1 - 2.0**-23)
+    out = io.BytesIO()
+    try:
+        soundfile.write(out, values, form.rate, subtype, format=kind)
+    except (soundfile.LibsndfileError, ValueError, RuntimeError) as error:
+        raise OutputFailed(f"{kind} cannot hold {form.channels} channels at {form.rate} Hz ({error})") from None
+    return out.getvalue()
