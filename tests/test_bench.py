@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def row(codec: str, point: float, item: str, bpp: float, psnr: float) -> Row:
-    return Row(item, "image", codec, "1", point, "cpu", 1, 100, 2.0, 0.5, metrics={"bpp": bpp, "psnr": psnr})
+    return Row(
+        item, "image", codec, "1", point, "cpu", 1, 100, 2.0, 0.5, metrics={"bpp": bpp, "psnr": psnr, "mse": 1e-4}
+    )
 
 
 def test_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +106,13 @@ def test_published_curves(tmp_path: Path) -> None:
 
 def test_tables() -> None:
     rates, psnrs = (0.1, 0.2, 0.4, 0.8, 1.6), (28.0, 31.0, 34.0, 37.0, 40.0)
+    rows = [row("half", p, "x", p / 2, 30) for p in rates]
     half = Curve("half", rates, tuple(r / 2 for r in rates), psnrs, rates, rates)
     full = Curve("full", rates, rates, psnrs, published=True)
     deltas = table.deltas([half, full], bd.rate)
     assert deltas == {("half", "full"): pytest.approx(-50)}
     text = table.text(
-        [table.matrix("BD-rate", deltas, " %"), table.gains([half, full], "half"), table.points([half], "bpp")]
+        [table.matrix("BD-rate", deltas, " %"), table.gains([half, full], "half"), table.points([half], rows, "bpp")]
     )
     assert "-50.00 %" in text and "+3.00" in text and "40.000" in text
 

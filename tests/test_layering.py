@@ -18,6 +18,12 @@ CONFINED = {  # package: the only places that may import it
     "rich": ("cli/", "bench/"),
     "safetensors": ("basemodels.py", "methods/", "training/"),
     "scipy": ("bench/",),
+    "av": ("bench/",),
+    "h5py": ("bench/",),
+    "nibabel": ("bench/",),
+    "matplotlib": ("bench/",),
+    "plotly": ("bench/",),
+    "soundfile": ("formats/", "bench/"),
     "inrcodec.training": ("training/", "cli/"),
     "inrcodec.bench": ("bench/", "cli/"),
 }

@@ -56,7 +56,7 @@ ITEMS: dict[Modality, Callable[[], Item]] = {
     "audio": lambda: Item("chirp", "audio", sound(8137, 1, 16000), rate=16000),
     "field": lambda: Item("field", "field", temperature(45, 90), unit="K"),
     "volume": lambda: Item("block", "volume", np.stack([temperature(20, 31) + z for z in range(5)])),
-    "video": lambda: Item("film", "video", film(5, 34, 50), rate=29.97),
+    "video": lambda: Item("film", "video", film(5, 64, 82), rate=29.97),
 }
 
 
@@ -133,6 +133,8 @@ def test_hevc_refuses_what_x265_cannot_code() -> None:
     pytest.importorskip("av")
     with pytest.raises(UsageError, match="16 by 16 pixels or more, not 20 by 15"):
         there_and_back(Item("x", "image", picture(15, 20)), "hevc")
+    with pytest.raises(UsageError, match="64 by 64 pixels or more, not 48 by 64"):
+        there_and_back(Item("x", "video", film(2, 64, 48), rate=25), "x265")
 
 
 def test_jpeg2000_keeps_to_its_rate() -> None:
@@ -224,7 +226,7 @@ def test_av1_takes_odd_frames() -> None:
 def test_video_frames_keep_their_order(name: str) -> None:
     """B-frames are coded out of order; each frame must come back nearest to itself."""
     pytest.importorskip("av")
-    item = Item("film", "video", film(7, 32, 48), rate=25)
+    item = Item("film", "video", film(7, 64, 64), rate=25)
     decoded = there_and_back(item, name).astype(np.float64)
     distances = np.abs(decoded[:, None] - item.values[None]).mean(axis=(2, 3, 4))
     assert distances.argmin(axis=1).tolist() == list(range(7))

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from conftest import picture, sound
 from PIL import Image
+
+from inrcodec import formats
+from inrcodec.signal import Signal
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(picture(600, 800)).resize((760, 570)).save(folder / "photo.png")
     (folder / "holiday").mkdir()
     Image.fromarray(picture(30, 40)).save(folder / "holiday" / "one.png")
+    (folder / "voice.flac").write_bytes(formats.write(Signal.sound(sound(4000, 1), 16000), ".flac"))
     shutil.copytree(ROOT / "docs", folder / "docs")
     return folder
 
@@ -41,7 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_commands(command: str, folder: Path) -> None:
     command = re.sub(r"pip install \S+ && ", "", command)  # installed already, or this test would not run
     command = re.sub(r"\binrcodec (?=[a-z])", f"{shlex.quote(sys.executable)} -m inrcodec ", command)
-    command = command.replace("bench --data kodak", f"bench --data {folder / 'holiday'} --limit 1")
+    command = command.replace("--dataset kodak --download", "--dataset holiday --quality 40 --limit 1")
+    command = command.replace(" bench ", " bench --effort 0 ")
     if " encode " in command and "--force" not in command:
         command += " --force"
     if " encode " in command and "--effort" not in command:

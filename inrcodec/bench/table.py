@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from inrcodec.bench import bd
+from inrcodec.bench import bd, metrics
 from inrcodec.bench.model import Curve, Row
 
 Pairs = dict[tuple[str, str], float | None]
@@ -29,17 +29,22 @@ def deltas(curves: list[Curve], delta: Callable[[bd.Curve, bd.Curve], float | No
     }
 
 
-def points(curves: list[Curve], unit: str) -> Table:
+def points(curves: list[Curve], rows: list[Row], unit: str) -> Table:
     """One line per measured codec and operating point."""
-    table = Table(title="Means over the items", title_justify="left")
-    for name in ("codec", "point", unit, "PSNR, dB", "encode, s", "decode, s"):
+    items = len({row.item for row in rows})
+    alone = all(row.peak_memory for row in rows)
+    timed = "" if alone else "; the seconds were taken beside other work, --timing takes them alone"
+    table = Table(title=f"Means over {items} items{timed}", title_justify="left")
+    for name in ("codec", "point", unit, "PSNR, dB", "of mean MSE", "encode, s", "decode, s"):
         table.add_column(name, justify="left" if name == "codec" else "right")
     for curve in (c for c in curves if not c.published):
         encoding, decoding = curve.encode_seconds or (), curve.decode_seconds or ()
         columns = zip(curve.points, curve.rate, curve.psnr, encoding, decoding, strict=True)
         for k, (point, rate, psnr, encode, decode) in enumerate(columns):
             name = "" if k else curve.codec
-            table.add_row(name, f"{point:g}", f"{rate:.4f}", f"{psnr:.3f}", f"{encode:.3f}", f"{decode:.3f}")
+            pooled = metrics.psnr_of_mean_mse([r for r in rows if (r.codec, r.point) == (curve.codec, point)])
+            figures = (f"{rate:.4f}", f"{psnr:.3f}", f"{pooled:.3f}", f"{encode:.3f}", f"{decode:.3f}")
+            table.add_row(name, f"{point:g}", *figures)
         table.add_section()
     return table
 

@@ -204,7 +204,11 @@ def bench(
     if as_json:
         print(table.as_json(rows), end="")
         return
-    tables = [table.points(curves, unit), table.matrix("BD-rate", rate, " %"), table.matrix("BD-PSNR", psnr, " dB")]
+    tables = [
+        table.points(curves, rows, unit),
+        table.matrix("BD-rate", rate, " %"),
+        table.matrix("BD-PSNR", psnr, " dB"),
+    ]
     if own and own[0] in codecs:
         tables.append(table.gains(curves, own[0].name))
     print(table.text(tables))

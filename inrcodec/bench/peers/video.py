@@ -50,10 +50,10 @@ def need_encoder(name: str) -> None:
         raise ImportError(name=f"av with {name}")
 
 
-def need_size(item: Item, size: tuple[int, ...], name: str) -> None:
-    """Raises UsageError for a height or width below the 16 that x265 takes."""
-    if min(size) < 16:
-        raise UsageError(f"{item.name}: {name} takes 16 by 16 pixels or more, not {size[1]} by {size[0]}")
+def need_size(item: Item, size: tuple[int, ...], name: str, least: int) -> None:
+    """Raises UsageError for a height or width below `least`."""
+    if min(size) < least:
+        raise UsageError(f"{item.name}: {name} takes {least} by {least} pixels or more, not {size[1]} by {size[0]}")
 
 
 def write(
@@ -104,7 +104,7 @@ def _encode(item: Item, point: float, name: str) -> bytes:
     if name != "av1" and (values.shape[1] % 2 or values.shape[2] % 2):
         raise UsageError(f"{item.name}: {name} 4:2:0 takes even sizes, not {values.shape[2]} by {values.shape[1]}")
     if name == "x265":
-        need_size(item, values.shape[1:3], name)
+        need_size(item, values.shape[1:3], name, least=64)  # up to a width of 48, its cu-tree overruns the heap
     crf = f"{round(point)}" if name == "av1" else f"{point:g}"
     rate = Fraction(item.rate).limit_denominator(1001)
     file = write(map(_to_yuv, values), encoder, form, {**options, "crf": crf}, rate)
