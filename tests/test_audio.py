@@ -177,3 +177,29 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     capsys.readouterr()
     assert main(["decode", str(stream), "-o", str(tmp_path / "voice.png")]) == 8
     assert "kind 'audio'" in capsys.readouterr().err and not (tmp_path / "voice.png").exists()
+
+
+def test_rates_of_sounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "voice.wav"
+    source.write_bytes(formats.write(Signal.sound(sound(3001, 1), RATE), ".wav"))
+    wanted = 8 * 2500 * RATE / 3001 / 1000
+    assert main(["encode", str(source), "--effort", "0", "--target-kbps", str(wanted), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] == pytest.approx(2500, rel=0.03)
+    stream = str(tmp_path / "voice.inr")
+    assert main(["decode", stream, "-o", str(tmp_path / "other.wav"), "--rate", "44100"]) == 0
+    other = soundfile.info(tmp_path / "other.wav")
+    assert (other.samplerate, other.frames) == (44100, round(3001 * 44100 / RATE))
+    assert main(["decode", stream, "-o", str(tmp_path / "part.wav"), "--rate", "8000", "--region", "1000,500"]) == 0
+    assert soundfile.info(tmp_path / "part.wav").frames == 250
+    capsys.readouterr()
+    picture_stream = str(Path(__file__).parent / "vectors" / "rgb.inr")
+    for wrong in (
+        ["encode", str(source), "--target-kbps", "9", "--quality", "5", "-o", str(tmp_path / "x.inr")],
+        ["decode", stream, "--rate", "8000", "--scale", "2", "-o", str(tmp_path / "x.wav")],
+        ["decode", stream, "--size", "8x8", "-o", str(tmp_path / "x.wav")],
+        ["decode", stream, "--region", "5", "-o", str(tmp_path / "x.wav")],
+        ["decode", picture_stream, "--rate", "8000", "-o", str(tmp_path / "x.png")],
+    ):
+        assert main(wrong) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not list(tmp_path.glob("x.*"))

@@ -1,17 +1,20 @@
 """A short run of everything, its resumption, and what export promises."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import picture
+from conftest import picture, sound
 from PIL import Image
 
+from inrcodec import codec, formats
 from inrcodec.adaptation import estimated_bits
 from inrcodec.errors import UsageError
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import ContextPrior, half_up
+from inrcodec.signal import Signal
 from inrcodec.training import export, loop, pipeline
 from inrcodec.training.loop import Recipe
 from inrcodec.training.networks import Trainee
@@ -77,6 +80,32 @@ def test_export_and_back_is_stable() -> None:
     a, b = (PyramidModel.from_bytes(data).prior.state_dict() for data in (first, second))
     for name in a:
         assert torch.allclose(a[name], b[name], atol=1e-2), name
+
+
+def test_a_network_grows_without_changing_what_it_does() -> None:
+    small, large = Trainee(NETWORK), Trainee(replace(NETWORK, blocks=(1, 2, 1)))
+    loop.grow(large, small)
+    op, x = torch.tensor([30, 200]), torch.rand(2, 3, 40, 24)
+    for net in (small, large):
+        net.refresh()
+    a, b = (net.analysis(x, op, net.synthesis, half_up) for net in (small, large))
+    assert torch.equal(a[1], b[1]) and all(torch.equal(y, z) for y, z in zip(a[0], b[0], strict=True))
+    for other in (replace(NETWORK, widths=(16, 16, 32)), replace(NETWORK, blocks=(0, 0, 0))):
+        with pytest.raises(UsageError, match="does not continue the model"):
+            loop.grow(Trainee(other), small)
+
+
+def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(24):
+        data = formats.write(Signal.sound(sound(20000, 1 + k % 2, seed=k), 16000), ".flac")
+        (tmp_path / f"{k}.flac").write_bytes(data)
+    config = PyramidConfig(1, 1, (16, 16, 16), (1, 0, 0), (16, 16, 16), ((1.0,),))
+    recipe = replace(RECIPE, modality="audio", crop=512, valid_crop=1024, head_steps=1, network=config, valid_share=0.3)
+    folder = pipeline.train(recipe, tmp_path, tmp_path / "run")
+    monkeypatch.setenv("INRCODEC_MODELS", str(folder.parent))
+    values = sound(700, 2)
+    encoded = codec.compress(Signal.sound(values, 16000), codec.Settings(model="small", quality=90, effort=1))
+    assert codec.decode(encoded.data).shape == values.shape
 
 
 def test_recipes_are_checked(tmp_path: Path) -> None:

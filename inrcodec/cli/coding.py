@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,20 +27,24 @@ from inrcodec.cli.options import (
     Preview,
     Quality,
     Quiet,
+    Rate,
     Region,
     Scale,
     Size,
     Streams,
     TargetBpp,
+    TargetKbps,
     TargetPsnr,
     TargetSize,
     Verbose,
 )
 from inrcodec.cli.voice import Bar, Voice, each
+from inrcodec.errors import UsageError
 from inrcodec.files import Job
 
 if TYPE_CHECKING:
-    from inrcodec.codec import Encoded
+    from inrcodec.codec import Encoded, Settings
+    from inrcodec.signal import Signal
 
 SUFFIX = ".inr"
 LISTED = 12  # items of a list that `info` prints
@@ -53,6 +58,7 @@ def encode(
     quality: Quality = None,
     lmbda: Lmbda = None,
     target_bpp: TargetBpp = None,
+    target_kbps: TargetKbps = None,
     target_psnr: TargetPsnr = None,
     target_size: TargetSize = None,
     effort: Effort = 5,
@@ -62,7 +68,7 @@ def encode(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Encode images: photo.png becomes photo.inr."""
+    """Encode images and sounds: photo.png becomes photo.inr."""
     target_bytes = None if target_size is None else parse.bytes(target_size)
     if model is not None:
         basemodels.by_name(model)
@@ -79,6 +85,9 @@ def encode(
         model=model,
         device=device,
     )
+    others = (quality, lmbda, target_bpp, target_psnr, target_size)
+    if target_kbps is not None and (target_kbps <= 0 or any(value is not None for value in others)):
+        raise UsageError(f"--target-kbps must be positive and the only target; it is {target_kbps}")
     jobs = files.plan(inputs, output, formats.SUFFIXES, lambda _: SUFFIX, force)
     chosen = devices.choose(device)
     voice = Voice(as_json, quiet, verbose, context.obj)
@@ -87,12 +96,21 @@ def encode(
         started = time.monotonic()
         signal = formats.read(files.read(None) if job.source is None else job.source)
         job.prepare()
-        encoded = codec.compress(signal, settings, bar)
+        own = settings if target_kbps is None else _at_kbps(settings, signal, target_kbps)
+        encoded = codec.compress(signal, own, bar)
         files.write(job.target, encoded.data)
         bar.close()
         _report_encoded(job, voice, encoded, chosen, time.monotonic() - started)
 
     return each(jobs, voice, work)
+
+
+def _at_kbps(settings: "Settings", signal: "Signal", kbps: float) -> "Settings":
+    """The target in bits per sample. Raises UsageError."""
+    rate = signal.format.dimensions(signal.values.shape).get("rate")
+    if rate is None:
+        raise UsageError(f"--target-kbps is for sounds; this is of kind '{signal.format.modality}'")
+    return replace(settings, target_bpp=kbps * 1000 / rate)
 
 
 def _report_encoded(job: Job, voice: Voice, encoded: "Encoded", device: str, seconds: float) -> None:
@@ -151,6 +169,7 @@ def decode(
     form: Format = None,
     scale: Scale = None,
     size: Size = None,
+    rate: Rate = None,
     region: Region = None,
     preview: Preview = False,
     max_pixels: MaxPixels = None,
@@ -159,11 +178,14 @@ def decode(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Decode streams: photo.inr becomes photo.png."""
+    """Decode streams: photo.inr becomes photo.png, voice.inr voice.wav."""
+    if rate is not None and (scale is not None or size is not None):
+        raise UsageError("--rate excludes --scale and --size")
     extent = None if size is None else parse.size(size)
     window = None if region is None else parse.region(region)
     keep_memory()
     from inrcodec import codec, devices, formats
+    from inrcodec.signal import AudioFormat
 
     kind = f".{form.removeprefix('.')}" if form else None
 
@@ -182,7 +204,10 @@ def decode(
         data = files.read(job.source)
         job.prepare()
         limit = codec.MAX_PIXELS if max_pixels is None else max_pixels
-        signal = codec.reconstruct(data, scale, extent, window, preview, device, limit, bar)
+        wanted = extent if rate is None else _at_rate(data, rate, window)
+        signal = codec.reconstruct(data, scale, wanted, window, preview, device, limit, bar)
+        if rate is not None and isinstance(signal.format, AudioFormat):  # said, not worked out from a rounded number of samples
+            signal = replace(signal, format=replace(signal.format, rate=rate))
         decoded = formats.write(signal, _suffix(kind, job, signal.format.modality))
         files.write(job.target, decoded)
         bar.close()
@@ -193,6 +218,14 @@ def decode(
         voice.result(job, fields, [_size(size), f"{seconds:.1f} s"])
 
     return each(jobs, voice, work)
+
+
+def _at_rate(data: bytes, rate: int, window: tuple[int, ...] | None) -> tuple[int, ...]:
+    """How many samples a sound has at another rate. Raises UsageError."""
+    header, said = container.read_header(data)[0], container.describe(data)
+    if "rate" not in said:
+        raise UsageError(f"--rate is for sounds; this is of kind '{said['modality']}'")
+    return (max(1, round((window[-1] if window else header.shape[0]) * rate / int(str(said["rate"])))),)
 
 
 def info(context: typer.Context, inputs: Streams, as_json: AsJson = False) -> int:

@@ -51,11 +51,22 @@ Lmbda = Annotated[
 ]
 TargetBpp = Annotated[
     float | None,
-    typer.Option("--target-bpp", metavar="X", help="Bits per pixel of the output.", rich_help_panel=RATE),
+    typer.Option(
+        "--target-bpp",
+        metavar="X",
+        help="Bits per pixel of the output, or per sample of a sound.",
+        rich_help_panel=RATE,
+    ),
+]
+TargetKbps = Annotated[
+    float | None,
+    typer.Option(
+        "--target-kbps", metavar="X", help="Kilobits per second of the output, of a sound.", rich_help_panel=RATE
+    ),
 ]
 TargetPsnr = Annotated[
     float | None,
-    typer.Option("--target-psnr", metavar="X", help="PSNR of the decoded image, dB.", rich_help_panel=RATE),
+    typer.Option("--target-psnr", metavar="X", help="PSNR of what is decoded, dB.", rich_help_panel=RATE),
 ]
 TargetSize = Annotated[
     str | None,
@@ -73,12 +84,19 @@ Scale = Annotated[
 ]
 Size = Annotated[
     str | None,
-    typer.Option("--size", metavar="WxH", help="To this width and height.", rich_help_panel=WHAT),
+    typer.Option("--size", metavar="WxH", help="To this width and height, or number of samples.", rich_help_panel=WHAT),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option("--rate", metavar="HZ", min=1, help="Of a sound: at this rate.", rich_help_panel=WHAT),
 ]
 Region = Annotated[
     str | None,
     typer.Option(
-        "--region", metavar="X,Y,W,H", help="Only this part, in pixels of the original.", rich_help_panel=WHAT
+        "--region",
+        metavar="X,Y,W,H",
+        help="Only this part, in pixels of the original; of a sound START,SAMPLES.",
+        rich_help_panel=WHAT,
     ),
 ]
 Preview = Annotated[

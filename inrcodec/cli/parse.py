@@ -15,18 +15,20 @@ def bytes(text: str) -> int:
     return int(float(match[1]) * UNITS[match[2]])
 
 
-def size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip().lower())
-    if match is None:
-        raise UsageError(f"--size must be like 640x480, not '{text}'")
-    return int(match[1]), int(match[2])
+def size(text: str) -> tuple[int, ...]:
+    """ "640x480" → its numbers."""
+    if re.fullmatch(r"\d+([x×]\d+)*", text.strip().lower()) is None:
+        raise UsageError(f"--size must be like 640x480, or 48000 for a sound, not '{text}'")
+    return tuple(int(part) for part in re.split("[x×]", text.strip().lower()))
 
 
-def region(text: str) -> tuple[int, int, int, int]:
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
-    if match is None:
-        raise UsageError(f"--region must be like 16,0,640,480 (x, y, width, height), not '{text}'")
-    return int(match[1]), int(match[2]), int(match[3]), int(match[4])
+def region(text: str) -> tuple[int, ...]:
+    """ "16,0,640,480" → its numbers."""
+    if re.fullmatch(r"\d+,\d+(,\d+,\d+)*", text.replace(" ", "")) is None:
+        raise UsageError(
+            f"--region must be like 16,0,640,480 (x, y, width, height; of a sound start, samples), not '{text}'"
+        )
+    return tuple(int(part) for part in text.split(","))
 
 
 def numbers(option: str, text: str) -> list[float]:

@@ -38,7 +38,7 @@ def _encode_webp(item: Item, point: float) -> bytes:
 
 
 def _encode_avif(item: Item, point: float) -> bytes:
-    """point: quality, 0 to 100. libaom at speed 6 of 0 (slowest) to 10, as avifenc does unless told otherwise, 4:4:4 or 4:0:0."""
+    """point: quality, 0 to 100. libaom at speed 6, the default of avifenc, in 4:4:4 or 4:0:0."""
     values = _pixels(item, "avif")
     chroma = "4:4:4" if values.shape[2] == 3 else "4:0:0"
     settings = {"codec": "aom", "speed": 6, "advanced": {"tune": "psnr"}, "max_threads": 1}
