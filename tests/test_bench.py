@@ -95,13 +95,16 @@ def test_curves_are_means_in_order_of_rate() -> None:
 def test_published_curves(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"x": {"bpp": [2, 1], "psnr": [40, 30]}, "y": {"bpp": [1], "psnr": [1]}}')
-    x, y = run.published(path, {"y"})
+    x, y = run.published(str(path), "bpp", {"y"})
     assert (x.codec, x.rate, x.psnr, x.published) == ("x", (1, 2), (30, 40), True)
     assert y.codec == "y (published)"
+    assert [c.codec for c in run.published(f"{path}:y", "bpp", set())] == ["y"]
+    with pytest.raises(UsageError, match="no curve 'z'"):
+        run.published(f"{path}:y,z", "bpp", set())
     for wrong in ("[]", "{", '{"x": {"bpp": [1], "psnr": []}}'):
         path.write_text(wrong)
         with pytest.raises(UsageError, match="a.json"):
-            run.published(path, set())
+            run.published(str(path), "bpp", set())
 
 
 def test_tables() -> None:

@@ -38,7 +38,8 @@ def available(
 
 
 def _encode(item: Item, point: float, effort: int, model: str, device: str) -> bytes:
-    signal = Signal.from_array(item.values)
+    audio = item.modality == "audio"
+    signal = Signal.sound(item.values, round(item.rate)) if audio else Signal.from_array(item.values)
     return codec.compress(signal, codec.Settings(quality=point, effort=effort, model=model, device=device)).data
 
 

@@ -167,18 +167,27 @@ def curves(rows: list[Row]) -> list[Curve]:
     return out
 
 
-def published(path: Path, taken: set[str]) -> list[Curve]:
-    """The curves of a JSON file {name: {"bpp": [...], "psnr": [...]}}; entries without both are passed over.
+def published(text: str, unit: str, taken: set[str]) -> list[Curve]:
+    """The curves of a JSON file {name: {unit: [...], "psnr": [...]}}; entries without both are passed over.
+
+    text: the path of the file; or path:name,name for these curves only.
 
     One whose name is taken by a measured codec says that it is published. Raises UsageError.
     """
+    path, names = Path(text), ""
+    if not path.exists() and ":" in text:
+        path, names = Path(text.rpartition(":")[0]), text.rpartition(":")[2]
     try:
         found = []
-        for name, entry in json.loads(path.read_text()).items():
-            if "psnr" in entry and "bpp" in entry:
-                rate, psnr = zip(*sorted(zip(entry["bpp"], entry["psnr"], strict=True)), strict=True)
+        entries = json.loads(path.read_text())
+        for name in names.split(",") if names else entries:
+            entry = entries[name]
+            if "psnr" in entry and unit in entry:
+                rate, psnr = zip(*sorted(zip(entry[unit], entry["psnr"], strict=True)), strict=True)
                 label = f"{name} (published)" if name in taken else name
                 found.append(Curve(label, tuple(range(len(rate))), rate, psnr, published=True))
         return found
+    except KeyError as error:
+        raise UsageError(f"{path}: there is no curve {error}") from None
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"{path}: {error}") from None

@@ -65,15 +65,14 @@ def gains(curves: list[Curve], ours: str) -> Table:
     """For each other codec: how far our PSNR lies above it at its own rates, at least and at most."""
     own = next(c for c in curves if c.codec == ours)
     table = Table(title=f"PSNR of {ours} above each codec at that codec's rates, dB", title_justify="left")
-    for name in ("codec", "least", "at rate", "most", "at rate", "BD-rate over 0.1 to 2 bpp"):
+    for name in ("codec", "least", "at rate", "most", "at rate", "BD-rate at 0.1 to 2"):
         table.add_column(name, justify="left" if name == "codec" else "right")
     for other in (c for c in curves if c.codec != ours):
         pair = (list(own.rate), list(own.psnr)), (list(other.rate), list(other.psnr))
         found = sorted((gain, rate) for rate, gain in bd.psnr_gain(*pair))
-        cells = [
-            f"{value:{form}}" for gain, rate in (found[0], found[-1]) for value, form in ((gain, "+.2f"), (rate, ".3f"))
-        ]
-        table.add_row(other.codec, *(cells if found else ["—"] * 4), _signed(bd.rate(*pair, MIDDLE), " %"))
+        ends = (found[0], found[-1]) if found else ()
+        cells = [text for gain, rate in ends for text in (f"{gain:+.2f}", f"{rate:.3f}")] or ["—"] * 4
+        table.add_row(other.codec, *cells, _signed(bd.rate(*pair, MIDDLE), " %"))
     return table
 
 
@@ -85,7 +84,8 @@ def text(tables: list[Table]) -> str:
     """As the terminal shows them; as wide as they are where there is none."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=max(console.measure(table).maximum for table in tables))
+        wide = Console(width=10_000)
+        console = Console(width=max(wide.measure(table).maximum for table in tables))
     with console.capture() as capture:
         for table in tables:
             console.print(table)

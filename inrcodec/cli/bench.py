@@ -64,11 +64,11 @@ Limit = Annotated[
     typer.Option("--limit", metavar="N", min=1, help="Only the first N items.", rich_help_panel=MEASURED),
 ]
 Anchors = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--anchors",
-        metavar="FILE",
-        help='Published curves, {name: {"bpp": […], "psnr": […]}}.',
+        metavar="FILE[:NAME,…]",
+        help='Published curves, {name: {"bpp" (a sound: "kbps"): […], "psnr": […]}}.',
         rich_help_panel=MEASURED,
     ),
 ]
@@ -171,12 +171,13 @@ def bench(
             print(upscaling.run(sources, upscale, efforts[0], progress))
             return
         modality = sources[0].modality
+        unit = metrics.RATE[modality]
         chosen = devices.choose(device)
         own, missing = ours.available(modality, efforts, DEFAULT_EFFORT, qualities or ours.QUALITIES, model, chosen)
         codecs, notes = _select(modality, own, missing, codec)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
-        published = run.published(anchors, {c.name for c in codecs}) if anchors else []
+        published = run.published(anchors, unit, {c.name for c in codecs}) if anchors else []
         processors = os.cpu_count() or 1
         settings = run.Settings(
             jobs=jobs or processors,
@@ -192,7 +193,6 @@ def bench(
             raise
     curves = [*run.curves(rows), *published]
     rate, psnr = table.deltas(curves, bd.rate), table.deltas(curves, bd.psnr)
-    unit = metrics.RATE[modality]
     if tsv is not None:
         files.write(tsv, table.as_tsv(rows).encode())
     if plot is not None:

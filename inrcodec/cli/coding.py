@@ -206,7 +206,9 @@ def decode(
         limit = codec.MAX_PIXELS if max_pixels is None else max_pixels
         wanted = extent if rate is None else _at_rate(data, rate, window)
         signal = codec.reconstruct(data, scale, wanted, window, preview, device, limit, bar)
-        if rate is not None and isinstance(signal.format, AudioFormat):  # said, not worked out from a rounded number of samples
+        if rate is not None and isinstance(
+            signal.format, AudioFormat
+        ):  # said, not worked out from a rounded number of samples
             signal = replace(signal, format=replace(signal.format, rate=rate))
         decoded = formats.write(signal, _suffix(kind, job, signal.format.modality))
         files.write(job.target, decoded)

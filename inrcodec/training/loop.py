@@ -98,7 +98,7 @@ def validate(net: Trainee, crops: Tensor) -> dict[str, list[float]]:
             y, decoded, _ = net.analysis(x, op, net.synthesis, half_up)
             y = [half_up(v) for v in y]
             bits = estimated_bits(net.prior, y, y, tuple(x.shape[2:]), op, half_up)
-            loss, rate, mse = rate_distortion(bits.sum(1), x, decoded.clamp(0, 1), op)
+            loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
             losses.append(loss.log())
             rates.append(rate)
             psnrs.append(-10 * mse.log10())
