@@ -53,7 +53,6 @@ def test_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     for r in by_name:
         assert float(r["bpp"]) == pytest.approx(8 * int(r["bytes"]) / (40 * SIDE), rel=1e-4)
     # everything is kept: nothing is measured again, and the rows come back as they were
-    monkeypatch.setattr(run, "ProcessPoolExecutor", None)
     monkeypatch.setattr(run, "_measured", lambda tasks, _: iter(tasks and pytest.fail(f"{len(tasks)} measured again")))
     assert main([*command, "--json"]) == 0
     again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -399,7 +399,7 @@ def with_header(stream: bytes, **fields: object) -> bytes:
         (["decode", "code.inr", "--scale", "-2"], ["scale"]),
         (["decode", "code.inr", "--scale", "nan"], ["scale"]),
         (["decode", "code.inr", "--size", "0x0"], ["size", "0"]),
-        (["decode", "code.inr", "--size", "12"], ["--size", "'12'"]),
+        (["decode", "code.inr", "--size", "12x"], ["--size", "'12x'"]),
         (["decode", "code.inr", "--size", "12x12", "--scale", "2"], ["size", "scale"]),
         (["decode", "code.inr", "--region", "0,0,41,31"], ["region", "41"]),
         (["decode", "code.inr", "--region", "0,0,0,0"], ["region"]),

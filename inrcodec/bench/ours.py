@@ -11,7 +11,7 @@ from inrcodec.errors import UsageError
 from inrcodec.signal import Signal
 
 NAME = "inrcodec"
-QUALITIES = (2.0, 9.0, 17.0, 25.0, 34.0, 42.0, 51.0, 60.0, 68.0, 77.0, 85.0, 93.0)
+QUALITIES = (2.0, 12.0, 24.0, 36.0, 50.0, 64.0, 78.0, 92.0)
 
 
 def available(

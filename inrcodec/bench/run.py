@@ -7,7 +7,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
@@ -76,21 +75,19 @@ def run(sources: list[Source], codecs: list[Codec], settings: Settings, progress
 
 
 def _measured(tasks: list[_Task], settings: Settings) -> Iterator[tuple[str, Row]]:
+    """(key, row) in the order in which they are done. Leaving early ends the processes at once."""
     alone = settings.repeats > 0
     # spawned, not forked: a forked child would inherit the thread pools of torch in an unusable state
-    pool = ProcessPoolExecutor(
-        1 if alone else settings.jobs,
-        get_context("spawn"),
-        initializer=_begin,
-        initargs=(settings.threads,),
-        max_tasks_per_child=1 if alone else None,
+    pool = get_context("spawn").Pool(
+        1 if alone else settings.jobs, _begin, (settings.threads,), maxtasksperchild=1 if alone else None
     )
-    try:
-        futures = {pool.submit(measure, task.source, task.codec, task.point, settings): task for task in tasks}
-        for future in as_completed(futures):
-            yield futures[future].key, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with pool:
+        yield from pool.imap_unordered(_work, ((task, settings) for task in tasks))
+
+
+def _work(given: tuple[_Task, Settings]) -> tuple[str, Row]:
+    task, settings = given
+    return task.key, measure(task.source, task.codec, task.point, settings)
 
 
 def _begin(threads: int) -> None:
@@ -179,7 +176,7 @@ def published(text: str, unit: str, taken: set[str]) -> list[Curve]:
         path, names = Path(text.rpartition(":")[0]), text.rpartition(":")[2]
     try:
         found = []
-        entries = json.loads(path.read_text())
+        entries = dict(json.loads(path.read_text()).items())
         for name in names.split(",") if names else entries:
             entry = entries[name]
             if "psnr" in entry and unit in entry:
