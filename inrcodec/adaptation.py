@@ -73,18 +73,20 @@ def adapt(
     steps: int,
     progress: Callable[[int], None],
     first_only: bool = False,
+    places: Tensor | None = None,
     rate: float = 0.025,
 ) -> list[Tensor]:
     """Amortised latents before rounding, finest first, → integer latents after `steps` steps.
 
     x [1, C, *grid] in [0, 1]. The networks must not require gradients. `progress` is called after each step.
     first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
+    places: unit vectors [1, 3, *grid], for a network on the sphere.
     """
     shape = tuple(x.shape[2:])
     target = synthesis.from_signal(x)
 
     def objective(y: list[Tensor], rounding: Rounding) -> Tensor:
-        decoded = synthesis(y, op, shape)[0]  # the colour space is orthonormal: the same distortion
+        decoded = synthesis(y, op, shape, places=places)[0]  # the colour space is orthonormal: the same distortion
         bits = estimated_bits(prior, y, y, shape, op, rounding).sum(1)
         return rate_distortion(bits, target, decoded, op)[0].sum()
 

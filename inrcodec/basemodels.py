@@ -23,9 +23,6 @@ from inrcodec.errors import ModelDamaged, ModelMismatch, UnknownModel
 if TYPE_CHECKING:
     from inrcodec.methods.pyramid import PyramidModel
 
-DEFAULT = {"image": "photo", "audio": "speech"}
-"""The base network that `encode` takes for a modality unless told otherwise."""
-
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -37,6 +34,8 @@ class ModelInfo:
     sha256: str
     description: str
     folder: Path
+    range: tuple[float, float] | None = None  # kelvin that features 0 and 1 stand for, of a network for temperatures
+    span: float = 1.0  # features that the range of other numbers is spread over, at quality 0 to 100
 
     @property
     def id(self) -> bytes:
@@ -67,7 +66,7 @@ def installed() -> Iterator[ModelInfo]:
 
 def _info(path: Path) -> ModelInfo:
     try:
-        fields = tomllib.loads(path.read_text())
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
         info = ModelInfo(**fields, folder=path.parent)
         if len(info.id) != MODEL_ID_BYTES:
             raise ValueError(f"a hash of {len(info.sha256)} digits")

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,122 +12,75 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from inrcodec import basemodels, container, devices, files, formats
+from inrcodec import basemodels, container, devices, files, fitting, formats, stream
 from inrcodec.adaptation import EFFORT_STEPS
 from inrcodec.container import METHODS, MODALITIES, Header
-from inrcodec.errors import CorruptStream, LimitExceeded, OutOfMemory, TruncatedStream, UsageError
+from inrcodec.coordinates import output_grid
+from inrcodec.errors import OutOfMemory, UsageError
 from inrcodec.fields.field import Field
-from inrcodec.fields.grids import Window
 from inrcodec.fields.pyramid import operating_point
-from inrcodec.methods import pyramid
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import OPERATING_POINTS
-from inrcodec.signal import FORMATS, SampleFormat, Signal
+from inrcodec.settings import Encoded, Settings
+from inrcodec.signal import Lazy, Signal
+from inrcodec.stream import Progress
 from inrcodec.targets import Target, search
 
 MAX_PIXELS = formats.image.MAX_PIXELS
-"""Pixels beyond which an image or a stream is refused unless the caller allows more."""
-
-Progress = Callable[[str, float], None]
-"""(what is being done, share of it done 0…1)"""
+"""Positions of an item beyond which a signal or a stream is refused unless the caller allows more."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to encode. At most one of quality, lmbda and the targets; none means quality 50."""
+def encode(
+    source: Path | str | bytes | ArrayLike, modality: str | None = None, variable: str | None = None, **settings: object
+) -> bytes:
+    """A file, its bytes, or samples (as `Signal.from_array` takes them) → a stream.
 
-    quality: float | None = None  # 0…100
-    lmbda: float | None = None  # λ of R + λ·D, R in bits per pixel, D in 255²·MSE
-    target_bpp: float | None = None  # bits per pixel of the file
-    target_psnr: float | None = None  # dB
-    target_bytes: int | None = None
-    effort: int = 5  # 0 = amortised start only … 9 = hundreds of adaptation steps
-    model: str | None = None  # the name of a base network; None = the default of the modality
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        given = [
-            n for n in ("quality", "lmbda", "target_bpp", "target_psnr", "target_bytes") if getattr(self, n) is not None
-        ]
-        if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} exclude each other")
-        for name in given:
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0 or (value == 0 and name != "quality"):
-                raise UsageError(f"{name} must be positive, not {value}")
-        if self.quality is not None and self.quality > 100:
-            raise UsageError(f"quality must be within 0 and 100, not {self.quality}")
-        if not 0 <= self.effort < len(EFFORT_STEPS):
-            raise UsageError(f"effort must be within 0 and {len(EFFORT_STEPS) - 1}, not {self.effort}")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A finished stream, and what decoding it gave."""
-
-    data: bytes
-    header: Header
-    psnr: float  # dB over all channels, from decoding `data`; infinite if nothing differs
-    seconds: float
-    notes: tuple[str, ...]
-
-    @property
-    def size(self) -> dict[str, int]:
-        """Width and height of an image; samples and rate of a sound."""
-        return _format(self.header).dimensions(self.header.shape)
-
-    @property
-    def bpp(self) -> float:
-        """Bits per pixel; bits per sample of all channels of a sound."""
-        return 8 * len(self.data) / math.prod(self.header.shape)
-
-
-def encode(source: Path | str | bytes | ArrayLike, **settings: object) -> bytes:
-    """A file, its bytes, or the samples of an image [H, W(, C)] uint8 or uint16 → a stream.
-
-    Keywords: the fields of `Settings`. Raises members of `inrcodec.errors`.
+    modality, variable: as `formats.read` takes them. Other keywords: the fields of `Settings`.
+    Raises members of `inrcodec.errors`.
     """
-    return compress(_signal(source), Settings(**settings)).data  # type: ignore[arg-type]
+    if isinstance(source, (str, Path, bytes)):
+        signal = formats.read(source if isinstance(source, bytes) else Path(source), modality, variable)
+    else:
+        signal = Signal.from_array(source, modality)
+    return compress(signal, Settings(**settings)).data  # type: ignore[arg-type]
 
 
 def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_: None) -> Encoded:
     """Encode a signal: find the operating point if a target was given, adapt, code, and decode what was coded."""
     started = time.monotonic()
-    info = basemodels.by_name(settings.model or basemodels.DEFAULT[signal.format.modality])
-    if info.modality != signal.format.modality:
-        raise UsageError(f"base network {info.name} is for kind '{info.modality}', this is '{signal.format.modality}'")
+    info = basemodels.by_name(settings.model or fitting.choose(signal))
     model = basemodels.load(info, devices.choose(settings.device))
-    shape = signal.values.shape[:-1]
+    fitting.check(signal, info, model)
 
-    def attempt(point: int, effort: int) -> Encoded:
+    def attempt(level: int, effort: int) -> Encoded:
+        octave, point = fitting.split(level)
+        own = replace(signal, format=fitting.fitted(signal, info, octave))
         header = Header(
             method=METHODS[info.method],
             modality=MODALITIES[signal.format.modality],
             model_id=info.id,
-            shape=shape,
-            samples=signal.format.to_byte(),
+            shape=signal.shape,
+            samples=own.format.to_byte(),
             operating_point=point,
-            block=signal.format.to_block(),
+            block=own.format.to_block(),
+            items=signal.items if signal.batch else None,
         )
-        data = _write(signal, header, model, EFFORT_STEPS[effort], progress)
-        return Encoded(data, header, _psnr(signal, data, model), time.monotonic() - started, signal.notes)
+        data = stream.write(own, header, model, EFFORT_STEPS[effort], progress)
+        distortion = stream.compare(signal, data, model)  # the encoder's last act: decode what it wrote
+        return Encoded(data, header, own.format, distortion, time.monotonic() - started, signal.notes)
 
-    with _memory(math.prod(shape)):
-        if settings.target_bpp is not None:
-            target: Target[Encoded] = Target("bpp", settings.target_bpp, lambda e: e.bpp)
-        elif settings.target_bytes is not None:
-            target = Target("bytes", settings.target_bytes, lambda e: len(e.data))
-        elif settings.target_psnr is not None:
-            target = Target("dB", settings.target_psnr, lambda e: e.psnr)
-        else:
+    with _memory(math.prod(signal.shape)):
+        target = _target(settings, signal)
+        if target is None:
             return attempt(_operating_point(settings), settings.effort)
-        best, note = search(attempt, target, settings.effort)
+        best, note = search(attempt, target, settings.effort, *fitting.levels(signal, info, model))
         return replace(best, seconds=time.monotonic() - started, notes=(*best.notes, *note))
 
 
 def decode(
     source: Path | str | bytes,
     *,
+    item: int | None = None,
     scale: float | None = None,
     size: tuple[int, ...] | None = None,
     region: tuple[int, ...] | None = None,
@@ -138,15 +91,18 @@ def decode(
 ) -> NDArray[Any]:
     """A stream → samples [*grid, C] in the dtype of the original: [H, W, C] of an image, [T, C] of a sound.
 
+    Of a batch [N, *grid, C], or with `item` one of them.
     scale: any positive real. size: (width, height), or (samples,) of a sound. region: (x, y, width, height) in pixels
     of the original, or (start, samples), of which scale and size then speak. preview: data may end early,
     what is there is decoded. Raises members of `inrcodec.errors`.
     """
-    return reconstruct(source, scale, size, region, preview, device, max_pixels, progress).values
+    signal = reconstruct(source, item, scale, size, region, preview, device, max_pixels, progress)
+    return np.asarray(signal.values[...])
 
 
 def reconstruct(
     source: Path | str | bytes,
+    item: int | None,
     scale: float | None,
     size: tuple[int, ...] | None,
     region: tuple[int, ...] | None,
@@ -155,121 +111,80 @@ def reconstruct(
     max_pixels: int,
     progress: Progress,
 ) -> Signal:
-    """As `decode`, with what a file needs besides the samples."""
-    field = open_field(source, preview=preview, device=device, max_pixels=max_pixels)
-    with _memory(math.prod(field.shape)):
-        values = field.samples(scale=scale, size=size, region=region, max_pixels=max_pixels, progress=progress)
-    extent = field.shape[-1] if region is None else region[-1]
-    return Signal(values, field.format.scaled(values.shape[-2] / extent))
+    """As `decode`, with what a file needs besides the samples. The items of a batch are decoded when asked for."""
+    header, sections, model = _open(source, preview, device, max_pixels)
+    form = stream.sample_format(header)
+    window, out = output_grid(header.shape, scale, size, region, max_pixels)
+    total = (header.items or 1) if item is None else 1
+
+    def samples(k: int) -> NDArray[Any]:
+        def advance(what: str, share: float) -> None:
+            progress(what, ((k if total > 1 else 0) + share) / total)
+
+        with _memory(math.prod(header.shape)):
+            return stream.read(header, sections, model, k).samples(scale, size, region, max_pixels, advance)
+
+    changed = (*window, *out) != (*((0, n) for n in header.shape), *header.shape)
+    if header.items is not None and item is None:
+        lazy = Lazy(samples, (header.items, *out, form.channels), np.dtype(form.dtype))
+        return Signal(lazy, form.placed(window, out, header.items) if changed else form)
+    k = _item(header, item)
+    form = form if header.items is None else form.of_item(k, header.shape)
+    return Signal(samples(k), form.placed(window, out) if changed else form)
 
 
 def open_field(
-    source: Path | str | bytes, *, preview: bool = False, device: str = "auto", max_pixels: int = MAX_PIXELS
+    source: Path | str | bytes,
+    *,
+    item: int | None = None,
+    preview: bool = False,
+    device: str = "auto",
+    max_pixels: int = MAX_PIXELS,
 ) -> Field:
-    """A stream → the field it encodes, which can be evaluated at any coordinate."""
-    data = source if isinstance(source, bytes) else files.read(Path(source))
-    header, sections = container.read(data, prefix=preview)
-    _check(header, len(container.read_header(data)[1]), max_pixels)
-    model = basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
+    """A stream → the field it encodes, which can be evaluated at any coordinate; of a batch that of one item."""
+    header, sections, model = _open(source, preview, device, max_pixels)
     with _memory(math.prod(header.shape)):
-        return _read(header, sections, model)
+        return stream.read(header, sections, model, _item(header, item))
 
 
 def describe(source: Path | str | bytes) -> dict[str, object]:
     """What a stream says of itself, without decoding it."""
-    data = source if isinstance(source, bytes) else files.read(Path(source))
-    return container.describe(data)
+    return container.describe(_bytes(source))
+
+
+def _bytes(source: Path | str | bytes) -> bytes:
+    return source if isinstance(source, bytes) else files.read(Path(source))
+
+
+def _open(
+    source: Path | str | bytes, preview: bool, device: str, max_pixels: int
+) -> tuple[Header, list[bytes], PyramidModel]:
+    """A stream that this program can decode, and the base network it needs."""
+    data = _bytes(source)
+    header, sections = container.read(data, prefix=preview)
+    stream.check(header, len(container.read_header(data)[1]), max_pixels)
+    return header, sections, basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
+
+
+def _item(header: Header, item: int | None) -> int:
+    """Which item to decode, the first one by default. Raises UsageError."""
+    count = header.items or 1
+    if item is not None and not 0 <= item < count:
+        raise UsageError(f"there is no item {item}; the stream has {count}, from 0 to {count - 1}")
+    return item or 0
 
 
 @contextmanager
-def _memory(pixels: int) -> Iterator[None]:
+def _memory(positions: int) -> Iterator[None]:
     """Name the ways in which memory runs out."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError):
-        raise OutOfMemory(f"not enough memory for {pixels} pixels") from None
+        raise OutOfMemory(f"not enough memory for {positions} samples") from None
     except RuntimeError as error:  # of torch's allocator on the CPU
         if "allocate memory" not in str(error):
             raise
-        raise OutOfMemory(f"not enough memory for {pixels} pixels") from None
-
-
-def _write(signal: Signal, header: Header, model: PyramidModel, steps: int, progress: Progress) -> bytes:
-    sections: list[bytes] = []
-    coded = []
-    planes = signal.format.planes
-    total = len(planes) * pyramid.tile_count(header.shape) * max(steps, 1)
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("adapting", done / total)
-
-    for channels in planes:
-
-        def features(window: Window, channels: tuple[int, ...] = channels) -> torch.Tensor:
-            part = signal.format.to_features(signal.values[tuple(slice(a, b) for a, b in window)])[..., channels]
-            return torch.from_numpy(part).movedim(-1, 0).expand(model.config.channels, *part.shape[:-1])
-
-        single, point = len(channels) < model.config.channels, header.operating_point
-        latents = pyramid.find_latents(model, features, header.shape, point, single, steps, advance)
-        coded.append(pyramid.write_symbols(model, latents, header.shape, point, single))
-    for level in range(pyramid.SECTIONS):
-        for plane in coded:
-            sections += plane[level]
-    return container.write(header, sections)
-
-
-def _read(header: Header, sections: list[bytes], model: PyramidModel) -> Field:
-    """The inverse of `_write`; sections that a prefix lacks leave the finest latents at zero."""
-    form = _format(header)
-    planes = form.planes
-    per_level = len(planes) * pyramid.tile_count(header.shape)
-    levels = len(sections) // per_level
-    if not levels:
-        raise TruncatedStream(f"{len(sections)} whole sections are there; a preview needs {per_level}")
-    latents = []
-    for p, channels in enumerate(planes):
-        n = per_level // len(planes)
-        own = [sections[k * per_level + p * n : k * per_level + (p + 1) * n] for k in range(levels)]
-        single = len(channels) < model.config.channels
-        latents.append(pyramid.read_symbols(model, own, header.shape, header.operating_point, single))
-    return Field(model, header.shape, header.operating_point, form, latents)
-
-
-def _format(header: Header) -> SampleFormat:
-    """Raises CorruptStream."""
-    name = next(name for name, number in MODALITIES.items() if number == header.modality)
-    return FORMATS[name].from_header(header.samples, header.block)
-
-
-def _check(header: Header, sections: int, max_pixels: int) -> None:
-    """Refuse what this program cannot decode, before any network is loaded or memory is taken."""
-    positions = math.prod(header.shape)
-    if header.method not in METHODS.values() or header.modality not in MODALITIES.values():
-        raise CorruptStream(f"method {header.method} and modality {header.modality} are not known")
-    form = _format(header)
-    if len(header.shape) != form.dims:
-        raise CorruptStream(f"a signal of this kind has {form.dims} axes, not {len(header.shape)}")
-    if positions > max_pixels:
-        size = "x".join(map(str, header.shape[::-1]))
-        raise LimitExceeded(f"{size} = {positions} samples; the limit is {max_pixels}")
-    expected = pyramid.SECTIONS * len(form.planes) * pyramid.tile_count(header.shape)
-    if sections != expected:
-        raise CorruptStream(f"{sections} sections; this signal needs {expected}")
-
-
-def _psnr(signal: Signal, data: bytes, model: PyramidModel) -> float:
-    """Decode a stream just written and compare: the encoder's last act. dB, over all channels."""
-    header, sections = container.read(data)
-    field = _read(header, sections, model)
-    error = 0.0
-    for where, decoded in field.tiles():
-        difference = signal.values[where].astype(np.float64) - decoded
-        error += float(np.square(difference).sum())
-    mse = error / signal.values.size
-    return 10 * math.log10(signal.format.peak**2 / mse) if mse else math.inf
+        raise OutOfMemory(f"not enough memory for {positions} samples") from None
 
 
 def _operating_point(settings: Settings) -> int:
@@ -279,7 +194,22 @@ def _operating_point(settings: Settings) -> int:
     return round(quality / 100 * (OPERATING_POINTS - 1))
 
 
-def _signal(source: Path | str | bytes | ArrayLike) -> Signal:
-    if isinstance(source, (str, Path)):
-        return formats.read(Path(source))
-    return formats.read(source) if isinstance(source, bytes) else Signal.from_array(source)
+def _target(settings: Settings, signal: Signal) -> Target[Encoded] | None:
+    """What to search for, if a target was given. Raises UsageError."""
+    if settings.target_bpp is not None:
+        return Target("bpp", settings.target_bpp, lambda e: e.bpp)
+    if settings.target_bytes is not None:
+        return Target("bytes", settings.target_bytes, lambda e: len(e.data))
+    if settings.target_psnr is not None:
+        return Target("dB", settings.target_psnr, lambda e: e.psnr)
+    if settings.target_snr is not None:
+        return Target("dB", settings.target_snr, lambda e: e.distortion.snr)
+    if settings.target_kbps is not None:
+        if not hasattr(signal.format, "rate"):
+            raise UsageError(f"target_kbps is for sounds and films; this is of kind '{signal.format.modality}'")
+        return Target("kbps", settings.target_kbps, lambda e: e.kbps)
+    if settings.target_rmse is not None:
+        factor = float(getattr(signal.format, "info", {}).get("scale_factor", 1.0))
+        unit = getattr(signal.format, "info", {}).get("units", "")
+        return Target(f"RMSE {unit}".strip(), settings.target_rmse, lambda e: e.distortion.rmse * abs(factor), rising=False)
+    return None

@@ -4,12 +4,15 @@ The unit cube, slowest axis first: (row, column) of an image. The centre of samp
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec.errors import LimitExceeded, UsageError
-from inrcodec.fields.grids import Window
+from inrcodec.window import Window
 
 
 def output_grid(
@@ -63,3 +66,22 @@ def positions(window: Window, out: tuple[int, ...], where: tuple[slice, ...]) ->
         axes.append(start + (fine + 0.5) * (extent / (total * k)) - 0.5)
         repeats.append(k)
     return axes, tuple(repeats)
+
+
+def degrees(axis: list[float], n: int) -> NDArray[np.float64]:
+    """Latitudes or longitudes of n samples: [start, step] of a regular axis, else all of them."""
+    values = np.asarray(axis, np.float64)
+    return values[0] + values[1] * np.arange(n) if len(values) == 2 != n else values
+
+
+def unit_vectors(info: dict[str, Any], shape: tuple[int, ...]) -> Tensor:
+    """Places on the sphere of a grid [latitude, longitude] → [1, 3, *shape] float32: x to (0° N, 0° E), z to the pole.
+
+    info: "latitude" and "longitude", as `degrees` takes them.
+    """
+    latitude, longitude = (
+        np.deg2rad(degrees(info[name], n)) for name, n in zip(("latitude", "longitude"), shape, strict=True)
+    )
+    flat, up = np.cos(latitude)[:, None], np.sin(latitude)[:, None]
+    x, y = flat * np.cos(longitude), flat * np.sin(longitude)
+    return torch.from_numpy(np.stack([x, y, np.broadcast_to(up, x.shape)])[None].astype(np.float32))

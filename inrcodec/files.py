@@ -87,11 +87,22 @@ def expand(inputs: list[str], suffixes: Collection[str]) -> list[tuple[Path, Pat
         if not os.path.isdir(path):
             found.append((path, Path(path.name)))
             continue
-        below = sorted(p for p in _walk(path) if p.suffix.lower() in suffixes)
+        below = sorted(p for p in _walk(path) if suffix_of(p) in suffixes)
         if not below:
             raise NothingToDo(f"{path}: no file in this folder ends in {' '.join(sorted(suffixes))}")
         found += [(p, p.relative_to(path)) for p in below]
     return found
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in lower case; ".nii.gz" is one."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def renamed(path: Path, suffix: str) -> Path:
+    """The path with another suffix."""
+    return path.with_name(path.name[: len(path.name) - len(suffix_of(path))] + suffix)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -110,22 +121,22 @@ def _piped(inputs: list[str], output: str | None) -> Job:
 
 def _single(source: Path, output: str | None, suffix: Callable[[Path], str]) -> Job:
     if output is None:
-        return Job(source, source.with_suffix(suffix(source)))
+        return Job(source, renamed(source, suffix(source)))
     if output == "-":
         return Job(source, None)
     if output.endswith(("/", os.sep)) or os.path.isdir(output):
-        return Job(source, Path(output, source.name).with_suffix(suffix(source)))
+        return Job(source, renamed(Path(output, source.name), suffix(source)))
     return Job(source, Path(output))
 
 
 def _several(found: list[tuple[Path, Path]], output: str | None, suffix: Callable[[Path], str]) -> list[Job]:
     if output is None:
-        return [Job(source, source.with_suffix(suffix(source))) for source, _ in found]
+        return [Job(source, renamed(source, suffix(source))) for source, _ in found]
     if output == "-":
         raise UsageError("several inputs cannot all go to standard output")
     if os.path.exists(output) and not os.path.isdir(output):
         raise UsageError(f"with several inputs the output must be a folder, but {output} is a file")
-    return [Job(source, Path(output, below).with_suffix(suffix(source)), create=True) for source, below in found]
+    return [Job(source, renamed(Path(output, below), suffix(source)), create=True) for source, below in found]
 
 
 def _refuse_collisions(jobs: list[Job]) -> None:

@@ -1,11 +1,9 @@
-"""Reaching a target: a search over the operating points of one variable-rate model."""
+"""Reaching a target: a search over the levels (operating points, and what lies beyond) of one variable-rate model."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from inrcodec.priors.context import OPERATING_POINTS
 
 T = TypeVar("T")
 
@@ -14,21 +12,25 @@ TOLERANCE = 0.03
 
 @dataclass(frozen=True)
 class Target(Generic[T]):
-    """A figure that grows with the operating point."""
+    """A figure that grows with the level, or falls."""
 
-    unit: str  # "bpp", "bytes" or "dB"
+    unit: str  # "bpp", "kbps", "bytes", "dB", "RMSE K", …
     value: float
     of: Callable[[T], float]
+    rising: bool = True
 
     def distance(self, result: T) -> float:
         """How far off, as a ratio of rates or in dB / 10 (a tenth of a dB is as good as a hundredth of the rate)."""
         if self.unit == "dB":
             return (self.of(result) - self.value) / 10
-        return math.log(self.of(result) / self.value)
+        off = math.log(max(self.of(result), 1e-300) / self.value)
+        return off if self.rising else -off
 
 
-def search(attempt: Callable[[int, int], T], target: Target[T], effort: int) -> tuple[T, tuple[str, ...]]:
-    """The attempt (operating point, effort) nearest to the target, and a note if it is off by more than 3 %.
+def search(
+    attempt: Callable[[int, int], T], target: Target[T], effort: int, lowest: int, highest: int
+) -> tuple[T, tuple[str, ...]]:
+    """The attempt (level, effort) nearest to the target, and a note if it is off by more than 3 %.
 
     Bisects at effort 0, which is quick, then corrects for what adaptation changed.
     """
@@ -39,7 +41,7 @@ def search(attempt: Callable[[int, int], T], target: Target[T], effort: int) -> 
             quick[point] = attempt(point, 0)
         return quick[point]
 
-    low, high = 0, OPERATING_POINTS - 1
+    low, high = lowest, highest
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if target.distance(at(middle)) < 0 else (low, middle)
@@ -47,14 +49,13 @@ def search(attempt: Callable[[int, int], T], target: Target[T], effort: int) -> 
     if effort == 0:
         best = at(point)
     else:
-        slope = (target.distance(at(min(point + 6, 255))) - target.distance(at(max(point - 6, 0)))) / (
-            min(point + 6, 255) - max(point - 6, 0)
-        )
+        above, below = min(point + 6, highest), max(point - 6, lowest)
+        slope = (target.distance(at(above)) - target.distance(at(below))) / (above - below)
         tried: dict[int, T] = {}
         for _ in range(3):
             tried[point] = attempt(point, effort)
             off = target.distance(tried[point])
-            point = min(max(point - round(off / max(slope, 1e-3)), 0), OPERATING_POINTS - 1)
+            point = min(max(point - round(off / max(slope, 1e-3)), lowest), highest)
             if abs(off) < TOLERANCE / 3 or point in tried:
                 break
         best = min(tried.values(), key=lambda result: abs(target.distance(result)))

@@ -85,7 +85,7 @@ def vectors() -> dict[str, bytes]:
         "limit_exceeded__block_length": stream(modality=b"\xa1", block=varint(MAX_BLOCK + 1)),
         # well-formed containers that no image decoder may accept
         "corrupt_stream__unknown_method": stream(method=b"\xff"),
-        "corrupt_stream__unknown_modality": stream(modality=b"\x3f"),
+        "corrupt_stream__unknown_modality": stream(modality=b"\x2f"),
         "corrupt_stream__image_of_1_axis": stream(modality=b"\x01", shape=varint(40)),
         "corrupt_stream__image_of_3_axes": stream(modality=b"\x41", shape=varint(4) * 3),
         "corrupt_stream__image_with_a_block": stream(modality=b"\xa1", block=b"\x01\x00"),

@@ -11,13 +11,14 @@ import soundfile
 from conftest import sound
 
 import inrcodec
-from inrcodec import basemodels, codec, container, formats
+from inrcodec import codec, container, fitting, formats
 from inrcodec.cli import main
 from inrcodec.codec import Settings
 from inrcodec.errors import CorruptStream, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
 from inrcodec.formats import audio
 from inrcodec.methods import pyramid
-from inrcodec.signal import AudioFormat, Signal
+from inrcodec.samples.audio import AudioFormat
+from inrcodec.signal import Signal
 
 MODEL = "tiny-sound"
 RATE = 16000
@@ -25,7 +26,7 @@ RATE = 16000
 
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(basemodels.DEFAULT, "audio", MODEL)
+    monkeypatch.setitem(fitting.DEFAULT, "audio", MODEL)
 
 
 def compress(values: np.ndarray, **settings: Any) -> codec.Encoded:
@@ -151,7 +152,7 @@ def test_scale_and_region() -> None:
 
 
 def test_wrong_kind_of_network() -> None:
-    with pytest.raises(UsageError, match="tiny is for kind 'image', this is 'audio'"):
+    with pytest.raises(UsageError, match="tiny is for 2 axes and 3 channels at once; this audio has 1 and 1"):
         compress(sound(100, 1), model="tiny")
 
 

@@ -147,7 +147,7 @@ def test_unknown_codecs_are_named(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_upscaling_reports_both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inrcodec import basemodels
+    from inrcodec import fitting
 
-    monkeypatch.setitem(basemodels.DEFAULT, "image", "tiny")
+    monkeypatch.setitem(fitting.DEFAULT, "image", "tiny")
     assert "gain" in upscaling.run(datasets.sources(str(folder), None, 1), 90, 0, lambda *_: None)

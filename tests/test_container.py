@@ -64,7 +64,8 @@ IMAGE_VECTORS = [
 headers = st.builds(
     Header,
     method=st.integers(0, 255),
-    modality=st.integers(0, 31),
+    modality=st.integers(0, 15),
+    items=st.none() | st.integers(1, 1 << 20),
     model_id=st.binary(min_size=6, max_size=6),
     shape=st.lists(st.integers(1, container.MAX_SIDE), min_size=1, max_size=4).map(tuple),
     samples=st.integers(0, 255),
@@ -95,7 +96,11 @@ def test_layout_is_frozen() -> None:
 
 def test_ids_are_frozen() -> None:
     assert METHODS == {"pyramid": 1}
-    assert MODALITIES == {"image": 1, "audio": 2}
+    assert MODALITIES == {"image": 1, "audio": 2, "field": 3, "volume": 4, "video": 5, "shape": 6, "array": 7}
+    assert container.DTYPES == (
+        *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+        *("float16", "float32", "float64"),
+    )
     assert container.MAGIC == b"\x89INR" and container.VERSION == 1 and container.MODEL_ID_BYTES == 6
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from inrcodec import errors
 from inrcodec.errors import CorruptStream, UsageError
-from inrcodec.signal import ImageFormat, Signal
+from inrcodec.samples.image import ImageFormat
+from inrcodec.signal import Signal
 
 
 @given(st.sampled_from(["uint8", "uint16"]), st.integers(1, 4))
@@ -68,14 +69,8 @@ def test_from_array_does_not_copy() -> None:
 @pytest.mark.parametrize(
     ("array", "named"),
     [
-        (np.zeros((4, 4)), "float64"),
-        (np.zeros((4, 4), np.float32), "float32"),
-        (np.zeros((4, 4), bool), "bool"),
         (np.zeros((4, 4), complex), "complex128"),
         (np.zeros((4, 4), object), "object"),
-        (np.zeros((4, 4), np.int16), "int16"),
-        (np.zeros(4, np.uint8), r"\(4,\)"),
-        (np.zeros((4, 4, 5), np.uint8), r"\(4, 4, 5\)"),
         (np.zeros((4, 4, 0), np.uint8), r"\(4, 4, 0\)"),
         (np.zeros((2, 4, 4, 3), np.uint8), r"\(2, 4, 4, 3\)"),
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),

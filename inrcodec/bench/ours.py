@@ -1,13 +1,17 @@
 """Our own codec among the others."""
 
 import hashlib
+from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 import inrcodec
-from inrcodec import basemodels, codec
+from inrcodec import basemodels, codec, fitting
 from inrcodec.bench.model import Codec, Item, Modality, Values
-from inrcodec.errors import UsageError
+from inrcodec.formats import distance
+from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import Signal
 
 NAME = "inrcodec"
@@ -21,30 +25,45 @@ def available(
 
     Raises UnknownModel, UsageError.
     """
-    name = model or basemodels.DEFAULT.get(modality)
-    if name is None:
-        return [], [f"{NAME}: skipped, there is no base network for {modality} yet"]
+    name = model or fitting.DEFAULT[modality]
     info = basemodels.by_name(name)
-    if info.modality != modality:
-        raise UsageError(f"base network {name} is for signals of kind '{info.modality}', not '{modality}'")
     codecs = []
     for effort in efforts:
         version = f"{inrcodec.__version__} {sources()} {name} {info.id.hex()} effort {effort} {device}"
         encode = partial(_encode, effort=effort, model=name, device=device)
-        decode = partial(_decode, device=device)
+        decode = partial(_decode, modality=modality, device=device)
         own = NAME if effort == default else f"{NAME}-e{effort}"
         codecs.append(Codec(own, modality, version, qualities, encode, decode))
     return codecs, []
 
 
+def signal_of(item: Item) -> Signal:
+    """An item as the signal that its file would have become."""
+    if item.modality == "audio":
+        return Signal.sound(item.values, round(item.rate))
+    if item.modality == "image":
+        return Signal.from_array(item.values)
+    if item.modality == "video":
+        return Signal(item.values, VideoFormat(Fraction(item.rate or 25).limit_denominator(1000), len(item.values)))
+    if item.modality == "field":
+        place = {"latitude": [90.0, -180.0 / (item.values.shape[0] - 1)], "longitude": [0.0, 360.0 / item.values.shape[1]]}
+        return Signal.numbers(item.values, "field", info={**place, "units": item.unit} if item.unit else {})
+    if item.modality == "shape":
+        features = distance.from_voxels(item.values > 0)
+        return Signal.numbers(features, "shape", info={"kind": "voxels"})
+    return Signal.numbers(item.values, item.modality)
+
+
 def _encode(item: Item, point: float, effort: int, model: str, device: str) -> bytes:
-    audio = item.modality == "audio"
-    signal = Signal.sound(item.values, round(item.rate)) if audio else Signal.from_array(item.values)
-    return codec.compress(signal, codec.Settings(quality=point, effort=effort, model=model, device=device)).data
+    settings = codec.Settings(quality=point, effort=effort, model=model, device=device)
+    return codec.compress(signal_of(item), settings).data
 
 
-def _decode(data: bytes, device: str) -> Values:
-    return codec.decode(data, device=device)
+def _decode(data: bytes, modality: Modality, device: str) -> Values:
+    values = codec.decode(data, device=device)
+    if modality == "shape":
+        return (values[..., 0] > 0.5).astype(np.uint8)
+    return values if modality in ("image", "audio", "video") else values[..., 0]
 
 
 @cache

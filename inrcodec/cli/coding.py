@@ -20,8 +20,10 @@ from inrcodec.cli.options import (
     Force,
     Format,
     Inputs,
+    Item,
     Lmbda,
     MaxPixels,
+    Modality,
     Model,
     Output,
     Preview,
@@ -35,7 +37,10 @@ from inrcodec.cli.options import (
     TargetBpp,
     TargetKbps,
     TargetPsnr,
+    TargetRmse,
     TargetSize,
+    TargetSnr,
+    Variable,
     Verbose,
 )
 from inrcodec.cli.voice import Bar, Voice, each
@@ -60,7 +65,11 @@ def encode(
     target_bpp: TargetBpp = None,
     target_kbps: TargetKbps = None,
     target_psnr: TargetPsnr = None,
+    target_snr: TargetSnr = None,
+    target_rmse: TargetRmse = None,
     target_size: TargetSize = None,
+    modality: Modality = None,
+    variable: Variable = None,
     effort: Effort = 5,
     model: Model = None,
     device: Device = "auto",
@@ -68,7 +77,7 @@ def encode(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Encode images and sounds: photo.png becomes photo.inr."""
+    """Encode images, sounds, climate fields, volumes, films, shapes and arrays: photo.png becomes photo.inr."""
     target_bytes = None if target_size is None else parse.bytes(target_size)
     if model is not None:
         basemodels.by_name(model)
@@ -79,25 +88,24 @@ def encode(
         quality=quality,
         lmbda=lmbda,
         target_bpp=target_bpp,
+        target_kbps=target_kbps,
         target_psnr=target_psnr,
+        target_snr=target_snr,
+        target_rmse=target_rmse,
         target_bytes=target_bytes,
         effort=effort,
         model=model,
         device=device,
     )
-    others = (quality, lmbda, target_bpp, target_psnr, target_size)
-    if target_kbps is not None and (target_kbps <= 0 or any(value is not None for value in others)):
-        raise UsageError(f"--target-kbps must be positive and the only target; it is {target_kbps}")
     jobs = files.plan(inputs, output, formats.SUFFIXES, lambda _: SUFFIX, force)
     chosen = devices.choose(device)
     voice = Voice(as_json, quiet, verbose, context.obj)
 
     def work(job: Job, bar: Bar) -> None:
         started = time.monotonic()
-        signal = formats.read(files.read(None) if job.source is None else job.source)
+        signal = formats.read(files.read(None) if job.source is None else job.source, modality, variable)
         job.prepare()
-        own = settings if target_kbps is None else _at_kbps(settings, signal, target_kbps)
-        encoded = codec.compress(signal, own, bar)
+        encoded = codec.compress(signal, settings, bar)
         files.write(job.target, encoded.data)
         bar.close()
         _report_encoded(job, voice, encoded, chosen, time.monotonic() - started)
@@ -105,46 +113,51 @@ def encode(
     return each(jobs, voice, work)
 
 
-def _at_kbps(settings: "Settings", signal: "Signal", kbps: float) -> "Settings":
-    """The target in bits per sample. Raises UsageError."""
-    rate = signal.format.dimensions(signal.values.shape).get("rate")
-    if rate is None:
-        raise UsageError(f"--target-kbps is for sounds; this is of kind '{signal.format.modality}'")
-    return replace(settings, target_bpp=kbps * 1000 / rate)
-
-
 def _report_encoded(job: Job, voice: Voice, encoded: "Encoded", device: str, seconds: float) -> None:
-    header, size, bpp = encoded.header, len(encoded.data), encoded.bpp
-    psnr = encoded.psnr if math.isfinite(encoded.psnr) else None
+    header, size, made = encoded.header, len(encoded.data), encoded.distortion
+    figures = {"psnr": made.psnr, "snr": made.snr, "rmse": made.rmse, "max_error": made.largest}
     for text in encoded.notes:
         voice.note(job, text)
     voice.detail(job, _origin(header, device))
     fields = {
         "bytes": size,
-        "bpp": round(bpp, 6),
-        "psnr": None if psnr is None else round(psnr, 4),
+        "bpp": round(encoded.bpp, 6),
+        **{name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()},
         "seconds": round(seconds, 3),
         **encoded.size,
+        **({} if header.items is None else {"items": header.items}),
         "model": basemodels.by_id(header.model_id).name,
         "operating_point": header.operating_point,
         "notes": list(encoded.notes),
     }
-    quality = "identical" if psnr is None else f"{psnr:.2f} dB"
-    rate = f"{bpp * encoded.size['rate'] / 1000:.2f} kbit/s" if "rate" in encoded.size else f"{bpp:.3f} bpp"
-    voice.result(job, fields, [f"{size:,} bytes", rate, quality, f"{seconds:.1f} s"])
+    quality = f"{made.psnr:.2f} dB" if made.mse else "identical"
+    rate = f"{encoded.bpp:.3f} bpp" if math.isnan(encoded.kbps) else f"{encoded.kbps:.2f} kbit/s"
+    voice.result(job, fields, [f"{size:,} bytes", rate, quality, *_error(encoded), f"{seconds:.1f} s"])
 
 
-def _size(size: Mapping[str, int]) -> str:
+def _error(encoded: "Encoded") -> list[str]:
+    """The error in the units of a variable that has some."""
+    info = getattr(encoded.format, "info", {})
+    if "units" not in info:
+        return []
+    return [f"RMSE {encoded.distortion.rmse * abs(float(info.get('scale_factor', 1))):.3g} {info['units']}"]
+
+
+def _size(size: Mapping[str, int], items: int) -> str:
     if "rate" in size:
-        return f"{size['samples'] / size['rate']:.2f} s at {size['rate']} Hz"
-    return f"{size['width']}x{size['height']}"
+        words = f"{size['samples'] / size['rate']:.2f} s at {size['rate']} Hz"
+    else:
+        words = "x".join(str(n) for name, n in size.items() if name != "frames")
+    if "frames" in size:
+        return f"{words}, {size['frames']} frames"
+    return words if items == 1 else f"{items} items of {words}"
 
 
 def _suffix(kind: str | None, job: Job, modality: str) -> str:
     """What the output's format is chosen by."""
     from inrcodec import formats
 
-    return kind or (job.target.suffix if job.target else formats.PLAIN[modality])
+    return kind or (files.suffix_of(job.target) if job.target else formats.PLAIN[modality])
 
 
 def _modality(source: Path) -> str | None:
@@ -167,6 +180,7 @@ def decode(
     output: Output = None,
     force: Force = False,
     form: Format = None,
+    item: Item = None,
     scale: Scale = None,
     size: Size = None,
     rate: Rate = None,
@@ -178,14 +192,14 @@ def decode(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Decode streams: photo.inr becomes photo.png, voice.inr voice.wav."""
+    """Decode streams to files of the kind that was encoded: photo.inr becomes photo.png, voice.inr voice.wav."""
     if rate is not None and (scale is not None or size is not None):
         raise UsageError("--rate excludes --scale and --size")
     extent = None if size is None else parse.size(size)
     window = None if region is None else parse.region(region)
     keep_memory()
     from inrcodec import codec, devices, formats
-    from inrcodec.signal import AudioFormat
+    from inrcodec.samples.audio import AudioFormat
 
     kind = f".{form.removeprefix('.')}" if form else None
 
@@ -205,19 +219,17 @@ def decode(
         job.prepare()
         limit = codec.MAX_PIXELS if max_pixels is None else max_pixels
         wanted = extent if rate is None else _at_rate(data, rate, window)
-        signal = codec.reconstruct(data, scale, wanted, window, preview, device, limit, bar)
-        if rate is not None and isinstance(
-            signal.format, AudioFormat
-        ):  # said, not worked out from a rounded number of samples
+        signal = codec.reconstruct(data, item, scale, wanted, window, preview, device, limit, bar)
+        if rate is not None and isinstance(signal.format, AudioFormat):  # as said, not from a rounded number of samples
             signal = replace(signal, format=replace(signal.format, rate=rate))
         decoded = formats.write(signal, _suffix(kind, job, signal.format.modality))
         files.write(job.target, decoded)
         bar.close()
         voice.detail(job, _origin(container.read_header(data)[0], chosen))
-        size = signal.format.dimensions(signal.values.shape)
+        size = signal.format.dimensions(signal.shape)
         seconds = time.monotonic() - started
         fields = {"bytes": len(decoded), **size, "seconds": round(seconds, 3)}
-        voice.result(job, fields, [_size(size), f"{seconds:.1f} s"])
+        voice.result(job, fields, [_size(size, signal.items), f"{seconds:.1f} s"])
 
     return each(jobs, voice, work)
 
@@ -225,7 +237,7 @@ def decode(
 def _at_rate(data: bytes, rate: int, window: tuple[int, ...] | None) -> tuple[int, ...]:
     """How many samples a sound has at another rate. Raises UsageError."""
     header, said = container.read_header(data)[0], container.describe(data)
-    if "rate" not in said:
+    if "rate" not in said or header.items is not None:
         raise UsageError(f"--rate is for sounds; this is of kind '{said['modality']}'")
     return (max(1, round((window[-1] if window else header.shape[0]) * rate / int(str(said["rate"])))),)
 

@@ -35,8 +35,8 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="Format of the output: png, jpg, webp, tiff, …",
-        show_default="by the suffix of the output, else png",
+        help="Format of the output: png, jpg, flac, nc, nii.gz, mp4, ply, npy, …",
+        show_default="by the suffix of the output, else a plain one",
         rich_help_panel=FILES,
     ),
 ]
@@ -54,19 +54,32 @@ TargetBpp = Annotated[
     typer.Option(
         "--target-bpp",
         metavar="X",
-        help="Bits per pixel of the output, or per sample of a sound.",
+        help="Bits per pixel, sample, cell or voxel of the output.",
         rich_help_panel=RATE,
     ),
 ]
 TargetKbps = Annotated[
     float | None,
     typer.Option(
-        "--target-kbps", metavar="X", help="Kilobits per second of the output, of a sound.", rich_help_panel=RATE
+        "--target-kbps", metavar="X", help="Kilobits per second of the output, of a sound or film.", rich_help_panel=RATE
     ),
 ]
 TargetPsnr = Annotated[
     float | None,
     typer.Option("--target-psnr", metavar="X", help="PSNR of what is decoded, dB.", rich_help_panel=RATE),
+]
+TargetSnr = Annotated[
+    float | None,
+    typer.Option("--target-snr", metavar="X", help="Signal-to-noise ratio of what is decoded, dB.", rich_help_panel=RATE),
+]
+TargetRmse = Annotated[
+    float | None,
+    typer.Option(
+        "--target-rmse",
+        metavar="X",
+        help="Root mean squared error, in the units of the samples (kelvin, …).",
+        rich_help_panel=RATE,
+    ),
 ]
 TargetSize = Annotated[
     str | None,
@@ -78,13 +91,32 @@ TargetSize = Annotated[
     ),
 ]
 
+Modality = Annotated[
+    Literal["image", "audio", "field", "volume", "video", "shape", "array"] | None,
+    typer.Option("--modality", help="What the file holds, where it can be taken for several.", rich_help_panel=FILES),
+]
+Variable = Annotated[
+    str | None,
+    typer.Option("--variable", metavar="NAME", help="Which variable of a file that has several.", rich_help_panel=FILES),
+]
+
+Item = Annotated[
+    int | None,
+    typer.Option(
+        "--item",
+        metavar="K",
+        min=0,
+        help="Only item K, from 0, of many: a time step, a chunk of a film.",
+        rich_help_panel=WHAT,
+    ),
+]
 Scale = Annotated[
     float | None,
     typer.Option("--scale", metavar="X", help="Larger or smaller: 2, 0.5, 1.37.", rich_help_panel=WHAT),
 ]
 Size = Annotated[
     str | None,
-    typer.Option("--size", metavar="WxH", help="To this width and height, or number of samples.", rich_help_panel=WHAT),
+    typer.Option("--size", metavar="WxH", help="To this width and height (and depth), or number of samples.", rich_help_panel=WHAT),
 ]
 Rate = Annotated[
     int | None,
@@ -95,7 +127,7 @@ Region = Annotated[
     typer.Option(
         "--region",
         metavar="X,Y,W,H",
-        help="Only this part, in pixels of the original; of a sound START,SAMPLES.",
+        help="Only this part, in pixels of the original; START,SAMPLES of a sound; X,Y,Z,W,H,D of a volume.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -132,7 +164,7 @@ MaxPixels = Annotated[
     typer.Option(
         "--max-pixels",
         metavar="N",
-        help="Refuse streams and outputs of more pixels.",
+        help="Refuse items and outputs of more pixels (samples, cells, voxels).",
         show_default="2^28",
         rich_help_panel=RUNNING,
     ),
@@ -146,5 +178,5 @@ Verbose = Annotated[
 ]
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The recipe, a TOML file.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of images.")]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of signals.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the run is kept, and resumed.")]

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec.coordinates import output_grid, positions
-from inrcodec.fields.grids import Window, cut
+from inrcodec.fields.grids import cut
+from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import SampleFormat
+from inrcodec.window import Window
 
 if TYPE_CHECKING:
     from inrcodec.methods.pyramid import Latents, PyramidModel
@@ -41,8 +43,11 @@ class Field:
         point: int,
         form: SampleFormat,
         planes: list["Latents"],
+        places: Tensor | None = None,
+        item: int = 0,
     ):
         self.model, self.shape, self.format = model, shape, form
+        self.places, self.item = places, item
         self.operating_point = point
         self.planes = planes
         self._op = torch.tensor([point], device=model.device)
@@ -82,12 +87,22 @@ class Field:
             result[where] = self.format.from_features(values.cpu().numpy())
             done += values[..., 0].numel()
             progress("decoding", done / math.prod(out))
+        moved = window != tuple((0, n) for n in self.shape) or out != self.shape
+        self._restore(result, self.format.placed(window, out) if moved else self.format)
         return result
 
     def tiles(self) -> Iterator[tuple[Slices, NDArray[Any]]]:
         """(where, samples [*grid, C]) over the signal's own grid, in bounded memory."""
         for where, values in self._windows(tuple((0, n) for n in self.shape), self.shape):
-            yield where, self.format.from_features(values.cpu().numpy())
+            part = self.format.from_features(values.cpu().numpy())
+            self._restore(part, self.format, where)
+            yield where, part
+
+    def _restore(self, values: NDArray[Any], form: SampleFormat, where: Slices = ()) -> None:
+        """Put special samples back into values [*grid, C], a part of the grid of `form`."""
+        special = form.special if isinstance(form, ArrayFormat) else None
+        if special is not None:
+            special.restore(values, special.of(self.item)[where])
 
     def _windows(self, window: Window, out: tuple[int, ...]) -> Iterator[tuple[Slices, Tensor]]:
         """(where in the output, features [*grid, C]) tile by tile."""
@@ -133,7 +148,7 @@ class Field:
         return torch.cat(parts, 1)
 
     def _synthesis(self, latents: "Latents", window: Window) -> tuple[Tensor, Tensor, Window]:
-        return self.model.synthesis([y[None] for y in latents], self._op, self.shape, window)
+        return self.model.synthesis([y[None] for y in latents], self._op, self.shape, window, places=self.places)
 
     def _context(self, plane: int, window: Window) -> tuple[tuple[int, ...], Tensor, Tensor]:
         """Start, r and g of a region around a window; the last one is kept."""

@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inrcodec.window import Window
+
 M = TypeVar("M", bound=nn.Module)
 
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
-
-Window = tuple[tuple[int, int], ...]
-"""(start, stop) per axis."""
 
 Index = tuple[EllipsisType | slice, ...]
 

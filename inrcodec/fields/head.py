@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from inrcodec.fields.grids import CONV, depth_to_space
 
 BASIS = 12
-WIDTH = 32
+WIDTHS = {1: 32, 2: 32, 3: 12}  # by axes
 RISEN = 16
 OMEGA = 3.0
 
@@ -26,12 +26,12 @@ class Head(nn.Module):
 
     def __init__(self, dims: int, channels: int, width: int):
         super().__init__()
-        conv = CONV[dims]
+        conv, inside = CONV[dims], WIDTHS[dims]
         self.channels = channels
         self.rise = conv(width, 2**dims * RISEN, 1)
-        self.enter = conv(channels + RISEN, WIDTH, 3, padding=1)
-        self.inner = nn.ModuleList(conv(WIDTH, WIDTH, 3, padding=1) for _ in range(4))
-        self.leave = conv(WIDTH, channels * BASIS, 3, padding=1)
+        self.enter = conv(channels + RISEN, inside, 3, padding=1)
+        self.inner = nn.ModuleList(conv(inside, inside, 3, padding=1) for _ in range(4))
+        self.leave = conv(inside, channels * BASIS, 3, padding=1)
         with torch.no_grad():
             for parameter in self.leave.parameters():
                 parameter.mul_(0.03)  # start near plain interpolation

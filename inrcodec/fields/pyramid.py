@@ -8,6 +8,9 @@ Decoding at level i, from features h and a signal estimate r at stride 2^i:
 
 The wavelet is the skeleton; the networks are what training adds. `Analysis` is the mirror image: bottom-up features
 and the forward wavelet give the amortised start of y.
+
+On the sphere, where a place means something, features of the place (a SIREN of the unit vector, `Places`) enter at
+every level, and a first guess that needs no latents is subtracted before all else.
 """
 
 import json
@@ -21,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec.fields import wavelet
-from inrcodec.fields.grids import CONV, Window, cut, depth_to_space, grid_sizes, split_phases
+from inrcodec.fields.grids import CONV, cut, depth_to_space, grid_sizes, split_phases
 from inrcodec.priors.context import OPERATING_POINTS, PriorConfig
+from inrcodec.window import Window
 
 # λ of R + λ·D, D the mean squared error in units of a 255-step scale, over the operating points 0…255.
 LMBDA_CENTRE = -3.565  # ln λ at the middle
@@ -38,6 +42,7 @@ class PyramidConfig:
     widths: tuple[int, ...] = (32, 48, 64, 64, 64)
     blocks: tuple[int, ...] = (1, 1, 1, 1, 1)
     prior_widths: tuple[int, ...] = (48, 48, 48, 48, 48)
+    sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
     colour: tuple[tuple[float, ...], ...] = field(
         default=((0.57735, 0.57735, 0.57735), (0.707107, 0.0, -0.707107), (-0.408248, 0.816497, -0.408248))
     )
@@ -146,6 +151,47 @@ def _small(conv: Any) -> nn.Module:
     return conv
 
 
+class Places(nn.Module):
+    """What the place on the sphere alone says: features for every level, and a first guess of the signal.
+
+    Places are unit vectors [B, 3, *grid] of all samples of the grid; a cell has that of its middle sample.
+    """
+
+    WIDTH = 96
+    FREQUENCIES = (2.0, 24.0)  # of the first layer, radians per unit; half of the features each
+
+    def __init__(self, config: PyramidConfig):
+        super().__init__()
+        self.first = nn.Conv2d(3, self.WIDTH, 1)
+        self.second = nn.Conv2d(self.WIDTH, self.WIDTH, 1)
+        self.levels = nn.ModuleList(nn.Conv2d(self.WIDTH, w, 1) for w in config.widths)
+        self.guess = nn.Conv2d(self.WIDTH, config.channels, 1)
+        with torch.no_grad():
+            low, high = self.first.weight.chunk(2)
+            for part, frequency in zip((low, high), self.FREQUENCIES, strict=True):
+                part.copy_(torch.randn_like(part) * frequency)
+            for conv in (*self.levels, self.guess):
+                conv.weight.mul_(0.1)
+                conv.bias.zero_()
+
+    def _features(self, places: Tensor) -> Tensor:
+        x = torch.sin(self.first(places))
+        return x + torch.sin(self.second(x))
+
+    def at_level(self, level: int, places: Tensor, cells: Window) -> Tensor:
+        """Places of the whole grid → features [B, w_i, *cells] of a window of cells."""
+        stride = 2 ** (level + 1)
+        rows, columns = (
+            (torch.arange(a, b, device=places.device) * stride + stride // 2).clamp(max=n - 1)
+            for (a, b), n in zip(cells, places.shape[2:], strict=True)
+        )
+        return self.levels[level](self._features(places[:, :, rows[:, None], columns]))
+
+    def first_guess(self, places: Tensor, window: Window) -> Tensor:
+        """Places of the whole grid → a signal [B, C, *window]."""
+        return self.guess(self._features(places[cut(window)]))
+
+
 class Synthesis(nn.Module):
     """Latents → signal: the decoder."""
 
@@ -166,6 +212,15 @@ class Synthesis(nn.Module):
         )
         self.up = nn.ModuleList(conv(c.widths[i + 1], 2**c.dims * c.widths[i], 1) for i in levels[:-1])
         self.correct = nn.ModuleList(_small(conv(c.widths[i], 2**c.dims * c.channels, 3, padding=1)) for i in levels)
+        self.places = Places(c) if c.sphere else None
+
+    def place(self, i: int, places: Tensor | None, cells: Window) -> Tensor | float:
+        """What the places of a window of cells add to the features of a level."""
+        return 0.0 if self.places is None or places is None else self.places.at_level(i, places, cells)
+
+    def guess(self, places: Tensor | None, window: Window) -> Tensor | float:
+        """What is known of a window of the grid without latents."""
+        return 0.0 if self.places is None or places is None else self.places.first_guess(places, window)
 
     def gain(self, level: int, op: Tensor) -> Tensor:
         """Latents per unit of signal, [B, n, 1, …]: the quantiser's inverse step."""
@@ -174,7 +229,14 @@ class Synthesis(nn.Module):
         return _spread(torch.exp(a + t[:, :1] * b + t[:, 1:] * c), self.config.dims)
 
     def step(
-        self, i: int, h: Tensor | None, r: Tensor | None, y: Tensor, op: Tensor, size: tuple[int, ...]
+        self,
+        i: int,
+        h: Tensor | None,
+        r: Tensor | None,
+        y: Tensor,
+        op: Tensor,
+        size: tuple[int, ...],
+        place: Tensor | float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → h, r [B, C, *size] one stride finer."""
         c = self.config
@@ -184,7 +246,7 @@ class Synthesis(nn.Module):
             x, r, details = self.enter[i](z), channels[:, :, 0], channels[:, :, 1:]
         else:
             x, details = self.enter[i](torch.cat([z, r], 1)), channels
-        h = x if h is None else x + h
+        h = (x if h is None else x + h) + place
         for block in self.blocks[i]:  # type: ignore[attr-defined]
             h = block(h, embed(op))
         r = wavelet.synthesise([r, *details.unbind(2)], size)
@@ -201,8 +263,11 @@ class Synthesis(nn.Module):
         shape: tuple[int, ...],
         window: Window | None = None,
         stop: int = 0,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Window]:
         """Latents [B, n, *grid], finest first (any real dtype) → the signal on a window of the grid.
+
+        places: unit vectors [B or 1, 3, *shape], for a network on the sphere.
 
         Returns r [B, C, *region] in the colour space of the network, the features h [B, w_0, *cells] that made it,
         and the region: at least the window, so that cells at its border have seen all that they should.
@@ -221,11 +286,11 @@ class Synthesis(nn.Module):
                 h, r = h[inner], r[inner]
             output = tuple((2 * a, min(2 * b, n)) for (a, b), n in zip(cells, sizes[i], strict=True))
             size = tuple(b - a for a, b in output)
-            h, r = self.step(i, h, r, y, op, size)
+            h, r = self.step(i, h, r, y, op, size, self.place(i, places, cells))
             if i > stop:
                 h = self.rise(i, h, size)
         assert h is not None and r is not None and len(output) == dims
-        return r, h, output
+        return (r if stop else r + self.guess(places, output)), h, output
 
     def to_signal(self, r: Tensor) -> Tensor:
         """The orthonormal colour space, centred → features."""
@@ -258,7 +323,12 @@ class Analysis(nn.Module):
         self.leave = nn.ModuleList(_small(conv(2 * c.widths[i], c.latents(i), 3, padding=1)) for i in levels)
 
     def forward(
-        self, x: Tensor, op: Tensor, synthesis: Synthesis, quantise: Callable[[Tensor], Tensor]
+        self,
+        x: Tensor,
+        op: Tensor,
+        synthesis: Synthesis,
+        quantise: Callable[[Tensor], Tensor],
+        places: Tensor | None = None,
     ) -> tuple[list[Tensor], Tensor, Tensor]:
         """x [B, C, *grid] in [0, 1] → latents before rounding, finest first; the decoded signal; its features.
 
@@ -267,8 +337,9 @@ class Analysis(nn.Module):
         c = self.config
         sizes = grid_sizes(tuple(x.shape[2:]), c.levels)
         t = embed(op)
-        f, features = x - 0.5, []
-        low, bands = synthesis.from_signal(x), []
+        guess = synthesis.guess(places, tuple((0, n) for n in sizes[0]))
+        low, bands = synthesis.from_signal(x) - guess, []
+        f, features = x - 0.5 - guess, []  # there is a guess for signals of one channel only
         for i in range(c.levels):
             f = self.enter[i](torch.cat(split_phases(f, c.dims), 1))
             for block in self.blocks[i]:  # type: ignore[attr-defined]
@@ -282,8 +353,10 @@ class Analysis(nn.Module):
             seen = torch.zeros_like(features[i]) if h is None else h
             y = torch.stack(bands[i], 2).flatten(1, 2) + self.leave[i](torch.cat([features[i], seen], 1))
             latents.insert(0, y * synthesis.gain(i, op))
-            h, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i])
+            cells = tuple((0, n) for n in sizes[i + 1])
+            place = synthesis.place(i, places, cells)
+            h, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i], place)
             if i > 0:
                 h = synthesis.rise(i, h, sizes[i])
         assert h is not None and r is not None
-        return latents, synthesis.to_signal(r), h
+        return latents, synthesis.to_signal(r + guess), h

@@ -2,47 +2,80 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from inrcodec.errors import OutputFailed, UnsupportedInput
-from inrcodec.formats import audio, image
+from inrcodec.errors import OutputFailed, UnsupportedInput, UsageError
+from inrcodec.formats import array, audio, field, image, shape, video, volume
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.signal import Signal
 
 
 class Format(Protocol):
-    """What each module of this package offers."""
+    """What each module of this package offers. `read` takes a `variable` besides where files hold several."""
 
     @property
     def SUFFIXES(self) -> Mapping[str, str]: ...
 
     def sniff(self, head: bytes, name: str) -> bool: ...
 
-    def read(self, source: Path | bytes) -> Signal: ...
+    def read(self, source: Path | bytes, /) -> Signal: ...
 
     def write(self, signal: Signal, suffix: str) -> bytes: ...
 
 
-MODULES: dict[str, Format] = {"image": image, "audio": audio}
-"""By modality."""
+MODULES: dict[str, Format] = {
+    "image": image,
+    "audio": audio,
+    "video": video,
+    "volume": volume,
+    "shape": shape,
+    "field": field,
+    "array": array,
+}
+"""By modality, in the order in which a file is offered to them."""
 
-PLAIN = {"image": ".png", "audio": ".wav"}
+PLAIN = {
+    "image": ".png",
+    "audio": ".wav",
+    "video": ".mkv",
+    "volume": ".nii.gz",
+    "shape": ".ply",
+    "field": ".nc",
+    "array": ".npy",
+}
 """The suffix that a decoded file gets unless told otherwise."""
+
+WITH_VARIABLES = ("field", "volume", "shape", "array")
 
 SUFFIXES = frozenset(suffix for module in MODULES.values() for suffix in module.SUFFIXES)
 
 
-def read(source: Path | bytes) -> Signal:
-    """Read a file, or the bytes of one, by its leading bytes; by its name where they say nothing.
+def read(source: Path | bytes, modality: str | None = None, variable: str | None = None) -> Signal:
+    """Read a file, or the bytes of one.
 
-    Raises InputNotFound, UnreadableInput, UnsupportedInput, LimitExceeded or OutOfMemory.
+    modality: what it is taken for; by default its leading bytes decide, or its name where they say nothing.
+    variable: which one of a file that holds several.
+    Raises InputNotFound, UnreadableInput, UnsupportedInput, UsageError, LimitExceeded or OutOfMemory.
     """
     head, name = leading_bytes(source), name_of(source)
+    kind = modality or _recognised(source, head, name)
+    more: dict[str, Any] = {} if variable is None else {"variable": variable}
+    if more and kind not in WITH_VARIABLES:
+        raise UsageError(f"{name}: a file of kind '{kind}' has no variables to choose from")
+    return MODULES[kind].read(source, **more)
+
+
+def _recognised(source: Path | bytes, head: bytes, name: str) -> str:
+    if head.startswith(HDF5) and field.claims(source):
+        return "field"
     for known in ("", name):
-        for module in MODULES.values():
+        for kind, module in MODULES.items():
             if module.sniff(head, known):
-                return module.read(source)
+                return kind
     raise UnsupportedInput(f"{name}: no reader recognises this file (first bytes {head[:8].hex(' ')})")
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def write(signal: Signal, suffix: str) -> bytes:

@@ -7,7 +7,8 @@ import numpy as np
 
 from inrcodec.errors import LimitExceeded, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
 from inrcodec.formats.source import leading_bytes, name_of
-from inrcodec.signal import AudioFormat, Signal
+from inrcodec.samples.audio import AudioFormat
+from inrcodec.signal import Signal
 
 MAX_SAMPLES = 2**31
 

@@ -17,15 +17,16 @@ from torch import Tensor, nn
 from inrcodec import entropy
 from inrcodec.adaptation import adapt
 from inrcodec.errors import CorruptStream
-from inrcodec.fields.grids import Index, Window, channels_last, cut, grid_sizes, phases, split_phases, weights_last
+from inrcodec.fields.grids import Index, channels_last, cut, grid_sizes, phases, split_phases, weights_last
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
 from inrcodec.priors.context import ContextPrior, IntegerLayer, half_up
 from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables
+from inrcodec.window import Window
 
-TILES = {1: 1 << 16, 2: 1024, 3: 128}  # samples a side, by the number of axes: multiples of every stride
-HALOS = {1: 1024, 2: 64, 3: 32}  # what a tile sees of its neighbours while its latents are found; multiples, too
-SECTIONS = 3  # per tile: all coarse levels, stride 4, stride 2
+TILES = {1: 1 << 16, 2: 1024, 3: 96}  # samples a side, by the number of axes: multiples of every stride
+HALOS = {1: 1024, 2: 64, 3: 16}  # what a tile sees of its neighbours while its latents are found; multiples, too
+SECTIONS = 3  # of a tile: all coarse levels, stride 4, stride 2; of a tile in a batch: one
 
 Latents = list[Tensor]
 """int16 [n, *grid] per level, finest first: one plane of a signal."""
@@ -81,8 +82,12 @@ def find_latents(
     first_only: bool,
     steps: int,
     progress: Callable[[int], None],
+    places: Tensor | None = None,
 ) -> Latents:
-    """Features of a window [C, *window] in [0, 1] → the latents of the whole grid. One tile at a time."""
+    """Features of a window [C, *window] → the latents of the whole grid. One tile at a time.
+
+    places: unit vectors [1, 3, *shape], for a network on the sphere.
+    """
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
     latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
@@ -90,9 +95,10 @@ def find_latents(
     for tile in tiles(shape):
         window = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(tile, shape, strict=True))
         x = channels_last(features(window)[None].to(model.device))
+        here = None if places is None else places[cut(window)]
         with torch.no_grad():
-            start, _, _ = model.analysis(x, op, model.synthesis, half_up)
-        found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only)
+            start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
+        found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only, here)
         for i, (whole, part) in enumerate(zip(latents, found, strict=True)):
             cells = _cells(tile, i)
             values = part[0][cut(cells, _cells(window, i))].clamp(-LARGEST, LARGEST)
@@ -103,7 +109,8 @@ def find_latents(
 class _Parts:
     """Where the symbols of a part are: what the two directions of coding share."""
 
-    def __init__(self, model: PyramidModel, shape: tuple[int, ...], first_only: bool):
+    def __init__(self, model: PyramidModel, shape: tuple[int, ...], first_only: bool, runs: int):
+        self.runs = runs
         self.tables = model.tables
         self.groups = model.config.prior.groups
         self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
@@ -115,9 +122,8 @@ class _Parts:
         cells = self.sizes[level + 1]
         return cut(tuple((0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True)))
 
-    @staticmethod
-    def section(level: int) -> int:
-        return SECTIONS - 1 - min(level, SECTIONS - 1)
+    def section(self, level: int) -> int:
+        return self.runs - 1 - min(level, self.runs - 1)
 
 
 def _integers(x: Tensor, valid: Index) -> NDArray[np.int32]:
@@ -125,11 +131,11 @@ def _integers(x: Tensor, valid: Index) -> NDArray[np.int32]:
 
 
 class _Writer(_Parts):
-    def __init__(self, model: PyramidModel, latents: Latents, shape: tuple[int, ...], first_only: bool):
-        super().__init__(model, shape, first_only)
+    def __init__(self, model: PyramidModel, latents: Latents, shape: tuple[int, ...], first_only: bool, runs: int):
+        super().__init__(model, shape, first_only, runs)
         dims = model.config.dims
         self.known = [split_phases(y[None].to(model.device, torch.float32), dims) for y in latents]
-        self.sections: list[list] = [[] for _ in range(SECTIONS)]
+        self.sections: list[list] = [[] for _ in range(runs)]
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = self.known[level][phase].split(self.groups[level], 1)[group]
@@ -145,8 +151,8 @@ class _Writer(_Parts):
 
 
 class _Reader(_Parts):
-    def __init__(self, model: PyramidModel, sections: list[bytes], shape: tuple[int, ...], first_only: bool):
-        super().__init__(model, shape, first_only)
+    def __init__(self, model: PyramidModel, sections: list[bytes], shape: tuple[int, ...], first_only: bool, runs: int):
+        super().__init__(model, shape, first_only, runs)
         self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
@@ -180,14 +186,19 @@ def _tile_of(latents: Latents, tile: Window) -> Latents:
 
 
 def write_symbols(
-    model: PyramidModel, latents: Latents, shape: tuple[int, ...], operating_point: int, first_only: bool
+    model: PyramidModel,
+    latents: Latents,
+    shape: tuple[int, ...],
+    operating_point: int,
+    first_only: bool,
+    runs: int = SECTIONS,
 ) -> list[list[bytes]]:
-    """Latents → [section, coarse to fine][tile] → bytes."""
+    """Latents → [section, coarse to fine][tile] → bytes; `runs` sections a tile."""
     op = torch.tensor([operating_point], device=model.device)
-    out: list[list[bytes]] = [[] for _ in range(SECTIONS)]
+    out: list[list[bytes]] = [[] for _ in range(runs)]
     for tile in tiles(shape):
         size = tuple(b - a for a, b in tile)
-        writer = _Writer(model, _tile_of(latents, tile), size, first_only)
+        writer = _Writer(model, _tile_of(latents, tile), size, first_only, runs)
         with torch.no_grad():
             model.prior.walk(size, op, writer)
         for k, parts in enumerate(writer.sections):
@@ -201,6 +212,7 @@ def read_symbols(
     shape: tuple[int, ...],
     operating_point: int,
     first_only: bool,
+    runs: int = SECTIONS,
 ) -> Latents:
     """The inverse of `write_symbols`; with fewer than all sections, the finest levels stay zero.
 
@@ -212,8 +224,8 @@ def read_symbols(
     op = torch.tensor([operating_point], device=model.device)
     for t, tile in enumerate(tiles(shape)):
         size = tuple(b - a for a, b in tile)
-        reader = _Reader(model, [tiles_of[t] for tiles_of in sections], size, first_only)
-        stop = SECTIONS - len(sections)
+        reader = _Reader(model, [tiles_of[t] for tiles_of in sections], size, first_only, runs)
+        stop = runs - len(sections)
         with torch.no_grad():
             found = model.prior.walk(size, op, reader, stop=stop)
         for decoder in reader.decoders:

@@ -27,13 +27,13 @@ def tails(scale: float, length: int) -> Counts:
 
 
 @torch.no_grad()
-def residuals(net: Trainee, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Counts]:
-    """Histograms of |y − mean| in eighths, per scale index, over (x, operating points) batches."""
+def residuals(net: Trainee, batches: Iterable[tuple[Tensor, Tensor, Tensor | None]]) -> list[Counts]:
+    """Histograms of |y − mean| in eighths, per scale index, over (x, operating points, places) batches."""
     lengths = tail_lengths()
     counts = [np.zeros(n) for n in lengths]
     groups = net.prior.config.groups
-    for x, op in batches:
-        y, _, _ = net.analysis(x, op, net.synthesis, half_up)
+    for x, op, places in batches:
+        y, _, _ = net.analysis(x, op, net.synthesis, half_up, places)
         parts = [split_phases(half_up(v), net.prior.config.dims) for v in y]
 
         def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor, parts: list = parts) -> Tensor:

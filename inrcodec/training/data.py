@@ -1,35 +1,37 @@
 """Training signals: loaded once into memory as the files hold them, cropped at random, reproducibly by step number."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 from zlib import crc32
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from inrcodec import formats
+from inrcodec import files, formats
 from inrcodec.errors import NothingToDo
+from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import Signal
+from inrcodec.training import procedural
+from inrcodec.window import Shape
 
-GAINS = (-12.0, 6.0)  # decibels by which a sound is made louder at random
+GAINS = {"audio": (-12.0, 6.0), "volume": (-6.0, 9.0), "array": (-6.0, 24.0)}
+"""Decibels by which a signal is made louder at random, by modality."""
+
+Batch = tuple[Tensor, Tensor | None]
+"""Features [B, C, *crop], and places on the sphere [B, 3, *crop] where there are any."""
 
 
-def load(folder: Path, modality: str, crop: int, valid_share: float) -> tuple[list[Signal], list[Signal]]:
-    """All signals of a folder of one modality with sides ≥ crop → (training, validation).
+class Supply(Protocol):
+    """Where a training run gets its signals from."""
 
-    Images of 8 bits only. The split hangs on the file name alone, so it stays the same when files are added.
-    Raises NothingToDo.
-    """
-    train: list[Signal] = []
-    valid: list[Signal] = []
-    suffixes = formats.MODULES[modality].SUFFIXES
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes):
-        signal = formats.read(path)
-        if min(signal.values.shape[:-1]) >= crop and signal.values.dtype != np.uint16:
-            (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
-    if not train or not valid:
-        raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of side ≥ {crop}")
-    return train, valid
+    def batch(self, count: int, crop: Shape, seed: int) -> Batch:
+        """Random crops, varied; the same for the same seed."""
+
+    def centres(self, crop: Shape) -> Batch:
+        """One crop of every signal that is held out for validation."""
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -37,34 +39,94 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def batch(signals: list[Signal], count: int, crop: int, seed: int) -> Tensor:
-    """`count` random crops as features [count, C, *crop], varied; the same for the same seed."""
-    rng = generator(seed)
-    extents = np.array([np.prod(s.values.shape[:-1]) for s in signals], float)
-    out = []
-    for which in rng.choice(len(signals), count, p=extents / extents.sum()):
-        grid = signals[which].values.shape[:-1]
-        x = _piece(signals[which], tuple(int(rng.integers(n - crop + 1)) for n in grid), crop)
-        out.append(_varied(x, rng))
-    return torch.stack(out)
+@dataclass
+class Files:
+    """Crops of the signals of a folder, and for plain numbers a share of procedural ones beside them."""
+
+    modality: str
+    channels: int
+    train: list[Signal]
+    valid: list[Signal]
+    procedural: float = 0.0
+
+    def batch(self, count: int, crop: Shape, seed: int) -> Batch:
+        rng = generator(seed)
+        made = int((rng.random(count) < self.procedural).sum())
+        out = list(torch.from_numpy(procedural.batch(rng, made, crop))) if made else []
+        extents = np.array([np.prod(s.shape) for s in self.train], float)
+        for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
+            signal = self.train[which]
+            out.append(self._piece(signal, tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, crop)), crop))
+        return torch.stack([_varied(x, self.modality, rng) for x in out]), None
+
+    def centres(self, crop: Shape) -> Batch:
+        whole = [s for s in self.valid if all(n >= c for n, c in self._room(s, crop))]
+        out = [self._piece(s, tuple((n - c) // 2 for n, c in self._room(s, crop)), crop) for s in whole]
+        if self.procedural:
+            out += list(torch.from_numpy(procedural.batch(generator(0), 16, crop)))
+        return torch.stack(out), None
+
+    @staticmethod
+    def _room(signal: Signal, crop: Shape) -> list[tuple[int, int]]:
+        return list(zip(signal.shape, crop, strict=True))
+
+    def _piece(self, signal: Signal, start: Shape, crop: Shape) -> Tensor:
+        """Features [C, *crop] of the first plane: grey becomes colour, colour grey where the network wants that."""
+        values = np.asarray(signal.item(0)[tuple(slice(a, a + c) for a, c in zip(start, crop, strict=True))])
+        if isinstance(signal.format, ArrayFormat):
+            low, high = signal.extent
+            features = ((values.astype(np.float64) - low) / max(high - low, 1e-30)).astype(np.float32)
+        else:
+            features = signal.format.to_features(values)
+        x = torch.from_numpy(features).movedim(-1, 0)[list(signal.format.planes[0])]
+        return x.expand(3, *x.shape[1:]) if self.channels == 3 else x.mean(0, keepdim=True)
 
 
-def centres(signals: list[Signal], crop: int) -> Tensor:
-    """The central crop of every signal, as features [N, C, *crop]."""
-    return torch.stack([_piece(s, tuple((n - crop) // 2 for n in s.values.shape[:-1]), crop) for s in signals])
+def load(
+    folder: Path, modality: str, crop: Shape, valid_share: float, channels: int, made: float, skip: tuple[str, ...]
+) -> Files:
+    """All signals of a folder of one modality that are as large as the crop, split into training and validation.
+
+    Images of 8 bits only; the first item of a batch. skip: files whose name contains one of these are left alone.
+    The split hangs on the file name alone, so it stays the same when files are added. Raises NothingToDo.
+    """
+    train: list[Signal] = []
+    valid: list[Signal] = []
+    kinds = [modality] if modality != "array" else ["array", *ALSO_NUMBERS.get(len(crop), ())]
+    for kind in kinds:
+        suffixes = formats.MODULES[kind].SUFFIXES
+        for path in sorted(p for p in folder.rglob("*") if files.suffix_of(p) in suffixes):
+            if any(word in path.name for word in skip):
+                continue
+            signal = formats.read(path, kind)
+            signal = replace(signal, values=np.asarray(signal.item(0)[...]))
+            large = len(signal.shape) == len(crop) and all(n >= c for n, c in zip(signal.shape, crop, strict=True))
+            if large and not (kind == "image" and signal.values.dtype == np.uint16):
+                (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
+    if not made and (not train or not valid):
+        raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of at least {crop}")
+    return Files(modality, channels, train, valid, made)
 
 
-def _piece(signal: Signal, start: tuple[int, ...], crop: int) -> Tensor:
-    """Features [C, *crop] of the first plane: grey becomes colour; of a sound its first channel."""
-    values = signal.values[tuple(slice(a, a + crop) for a in start)]
-    x = torch.from_numpy(signal.format.to_features(values)).movedim(-1, 0)[list(signal.format.planes[0])]
-    return x.expand(3, *x.shape[1:]) if signal.format.modality == "image" else x
+ALSO_NUMBERS = {1: ("audio",), 2: ("image",), 3: ("volume", "video")}
+"""What a network for plain arrays of so many axes is trained on besides."""
 
 
-def _varied(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """A picture mirrored and turned; a sound turned upside down, and louder or softer."""
-    if x.ndim == 3:
-        x = x.flip(2) if rng.random() < 0.5 else x
-        return x.transpose(1, 2) if rng.random() < 0.5 else x
-    gain = 10 ** (rng.uniform(*GAINS) / 20) * rng.choice([-1, 1])
+def _varied(x: Tensor, modality: str, rng: np.random.Generator) -> Tensor:
+    """Mirrored and turned; plain numbers turned upside down, louder or softer. Time runs forward."""
+    still = 1 if x.ndim == 4 and modality == "video" else 0
+    if x.ndim > 2:
+        axes = list(range(1 + still, x.ndim))
+        x = x.flip([axis for axis in axes if rng.random() < 0.5])
+        order = list(rng.permutation(axes))
+        alike = len({x.shape[axis] for axis in axes}) == 1
+        x = x.permute([*range(1 + still), *order]) if alike else x
+    if modality not in GAINS:
+        return x
+    gain = 10 ** (rng.uniform(*GAINS[modality]) / 20) * rng.choice([-1, 1])
     return (x - 0.5) * float(gain) + 0.5
+
+
+def tensor(values: NDArray[np.float32]) -> Tensor:
+    """[N, *crop] → [N, 1, *crop]."""
+    return torch.from_numpy(values)[:, None]

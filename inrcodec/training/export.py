@@ -55,16 +55,13 @@ def from_bytes(data: bytes) -> Trainee:
     return net
 
 
-def write(net: Trainee, tails: NDArray[np.int32], folder: Path, modality: str, description: str) -> None:
-    """Write weights.safetensors and model.toml; the folder's name is the model's."""
+def write(net: Trainee, tails: NDArray[np.int32], folder: Path, more: dict[str, object]) -> None:
+    """Write weights.safetensors and model.toml; the folder's name is the model's.
+
+    more: the other fields of `basemodels.ModelInfo`: modality, description, range, span.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     data = to_bytes(net, tails)
     (folder / "weights.safetensors").write_bytes(data)
-    fields = {
-        "name": folder.name,
-        "method": "pyramid",
-        "modality": modality,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "description": description,
-    }
+    fields = {"name": folder.name, "method": "pyramid", "sha256": hashlib.sha256(data).hexdigest()} | more
     (folder / "model.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items()))

@@ -25,9 +25,10 @@ from inrcodec.errors import UsageError
 from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
-from inrcodec.training import data, export
+from inrcodec.training import data, export, fields, shapes
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
+from inrcodec.window import Shape
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, figures)"""
@@ -44,8 +45,8 @@ class Recipe:
     decay: float = 0.35  # share of the steps at the end over which the learning rate falls to zero
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
-    crop: int = 128
-    valid_crop: int = 192
+    crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
+    valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
     ratio: float = 15.0
     average: float = 0.998
@@ -54,6 +55,11 @@ class Recipe:
     valid_share: float = 0.05
     checkpoint: int = 500
     head_steps: int = 2000
+    procedural: float = 0.0  # share of signals that are made up, of a network for plain numbers
+    variable: str = ""  # which one to read, of fields
+    range: tuple[float, float] | None = None  # kelvin that features 0 and 1 stand for, of a network for temperatures
+    span: float = 1.0  # features that the range of plain numbers is spread over when they are coded
+    skip: tuple[str, ...] = ()  # files with one of these in their names are left out: those that tests need
     start: str = ""  # the name of an installed model to go on from; the network may have more blocks than it
     network: PyramidConfig = PyramidConfig()
 
@@ -63,9 +69,26 @@ class Recipe:
         try:
             fields = tomllib.loads(path.read_text())
             network = json.dumps(fields.pop("network", {})).encode()
+            fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
             return cls(**fields, network=PyramidConfig.from_json(network))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"{path}: {error}") from None
+
+
+    def side(self, crop: int | tuple[int, ...]) -> Shape:
+        """A crop, as samples of each axis."""
+        return (crop,) * self.network.dims if isinstance(crop, int) else crop
+
+    def supply(self, folder: Path) -> data.Supply:
+        """Where the signals come from. Raises NothingToDo."""
+        crop = self.side(self.crop)
+        if self.modality == "field":
+            assert self.range is not None, "a network on the sphere needs a range"
+            return fields.load(folder, self.variable, self.valid_share, self.range, self.skip)
+        if self.modality == "shape":
+            return shapes.load(folder, self.valid_share, crop, self.skip)
+        channels = self.network.channels
+        return data.load(folder, self.modality, crop, self.valid_share, channels, self.procedural, self.skip)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -73,13 +96,15 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.rate * min(1.0, (step + 1) / 100, left)
 
 
-def training_loss(net: Trainee, x: Tensor, op: Tensor, noisy: bool) -> tuple[Tensor, Tensor, Tensor]:
+def training_loss(
+    net: Trainee, x: Tensor, op: Tensor, noisy: bool, places: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-like loss (scalar), rate [B], MSE [B] of a batch x [B, C, *grid]."""
 
     def noise(y: Tensor) -> Tensor:
         return y + torch.rand_like(y) - 0.5
 
-    y, decoded, _ = net.analysis(x, op, net.synthesis, noise if noisy else straight_through)
+    y, decoded, _ = net.analysis(x, op, net.synthesis, noise if noisy else straight_through, places)
     shape = tuple(x.shape[2:])
     bits = estimated_bits(net.prior, [straight_through(v) for v in y], [noise(v) for v in y], shape, op)
     loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
@@ -87,15 +112,16 @@ def training_loss(net: Trainee, x: Tensor, op: Tensor, noisy: bool) -> tuple[Ten
 
 
 @torch.no_grad()
-def validate(net: Trainee, crops: Tensor) -> dict[str, list[float]]:
+def validate(net: Trainee, crops: data.Batch) -> dict[str, list[float]]:
     """Mean ln(R + λD), rate and PSNR with true rounding, at five operating points."""
     rows: dict[str, list[float]] = {"J": [], "bpp": [], "psnr": []}
     for point in (40, 85, 130, 175, 220):
         losses, rates, psnrs = [], [], []
-        for x in crops.split(8):
-            x = channels_last(x)
+        for k in range(0, len(crops[0]), 8):
+            x, places = (None if part is None else channels_last(part[k : k + 8]) for part in crops)
+            assert x is not None
             op = torch.full((len(x),), point)
-            y, decoded, _ = net.analysis(x, op, net.synthesis, half_up)
+            y, decoded, _ = net.analysis(x, op, net.synthesis, half_up, places)
             y = [half_up(v) for v in y]
             bits = estimated_bits(net.prior, y, y, tuple(x.shape[2:]), op, half_up)
             loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
@@ -117,8 +143,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     net = weights_last(net)
     average = copy.deepcopy(net)
     optimiser = Optimiser(net.codec, recipe.ratio)
-    signals, held_out = data.load(folder, recipe.modality, recipe.crop, recipe.valid_share)
-    crops = data.centres([s for s in held_out if min(s.values.shape[:-1]) >= recipe.valid_crop], recipe.valid_crop)
+    supply = recipe.supply(folder)
+    crops = supply.centres(recipe.side(recipe.valid_crop))
     path, start = out / "checkpoint.safetensors", 0
     if path.exists():
         start = restore(path, net, average, optimiser)
@@ -127,9 +153,10 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         if step % 50 == 0:
             net.refresh()
         torch.manual_seed(recipe.seed * 1_000_003 + step)
-        x = channels_last(data.batch(signals, recipe.batch, recipe.crop, step))
+        x, places = supply.batch(recipe.batch, recipe.side(recipe.crop), step)
+        x = channels_last(x)
         op = (torch.rand(recipe.batch) ** recipe.low_rates * OPERATING_POINTS).long()
-        loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps)
+        loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps, places)
         net.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(net.codec.parameters(), 1.0)

@@ -27,20 +27,23 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     head.train(net, recipe, folder, out, progress)
     tails, saved = calibrate(net, recipe, folder)
     model = out / recipe.name
-    export.write(net, tails, model, recipe.modality, recipe.description)
+    more: dict[str, object] = {"modality": recipe.modality, "description": recipe.description}
+    more |= {"range": recipe.range} if recipe.range else {}
+    more |= {"span": recipe.span} if recipe.span != 1 else {}
+    export.write(net, tails, model, more)
     (model / "CARD.md").write_text(card(recipe, folder, out, saved))
     return model
 
 
 def calibrate(net: Trainee, recipe: Recipe, folder: Path) -> tuple[NDArray[np.int32], float]:
     """Tables fitted on training crops, and the share of bits they save."""
-    signals, _ = data.load(folder, recipe.modality, recipe.crop, recipe.valid_share)
+    supply = recipe.supply(folder)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         for k in range(CALIBRATION_BATCHES):
-            x = data.batch(signals, 8, recipe.crop, 7_000_003 + k)
+            x, places = supply.batch(8, recipe.side(recipe.crop), 7_000_003 + k)
             op = torch.from_numpy(data.generator(k).integers(0, OPERATING_POINTS, 8))
-            yield channels_last(x), op
+            yield channels_last(x), op, places
 
     return calibration.fit(calibration.residuals(net, batches()))
 
@@ -49,7 +52,8 @@ def card(recipe: Recipe, folder: Path, out: Path, saved: float) -> str:
     """What the model is and how it came to be, from the logs of the run."""
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     files = sum(1 for _ in folder.iterdir())
-    heads = [json.loads(line) for line in (out / "head.jsonl").read_text().splitlines()]
+    log = out / "head.jsonl"
+    heads = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     lines = [
         f"# {recipe.name}",
         "",

@@ -1,0 +1,98 @@
+"""Which base network a signal takes, and how plain numbers are mapped to its features.
+
+Networks are trained on features in about [0, 1]. The finer the features that a range of numbers is spread over, the
+finer the same network codes them: a factor on the features acts as its square on λ. So plain numbers reach any
+quality with one network: a *level* is an operating point plus 128 times an octave, octaves scale the features.
+"""
+
+import math
+
+import torch
+
+from inrcodec.basemodels import ModelInfo
+from inrcodec.errors import UsageError
+from inrcodec.fields.pyramid import LMBDA_HALF_RANGE
+from inrcodec.formats.cf import is_temperature
+from inrcodec.methods.pyramid import PyramidModel
+from inrcodec.priors.context import OPERATING_POINTS
+from inrcodec.priors.tables import LARGEST
+from inrcodec.samples.array import ArrayFormat
+from inrcodec.samples.audio import AudioFormat
+from inrcodec.signal import SampleFormat, Signal
+
+OCTAVE = 128  # levels
+FACTOR = math.exp(LMBDA_HALF_RANGE / (OPERATING_POINTS - 1) * OCTAVE)  # 8.49: of the features, in an octave
+LOWEST = -OCTAVE
+WIDE_BAND = 32000  # hertz, from which on a sound is taken for music
+
+NOTHING = 1e-30  # the span of samples that are all the same
+
+DEFAULT = {
+    "image": "photo",
+    "audio": "speech",
+    "music": "music",
+    "field": "field",
+    "volume": "volume",
+    "video": "video",
+    "shape": "shape",
+    "1d": "generic-1d",
+    "2d": "generic-2d",
+    "3d": "generic-3d",
+}
+"""The base network that `encode` takes for a kind of signals."""
+
+
+def choose(signal: Signal) -> str:
+    """The name of the base network for a signal, unless the user names one."""
+    form = signal.format
+    kind = form.modality
+    if isinstance(form, AudioFormat) and form.rate >= WIDE_BAND:
+        kind = "music"
+    if isinstance(form, ArrayFormat) and (kind == "array" or (kind == "field" and not is_temperature(form.info))):
+        kind = f"{form.dims}d"
+    return DEFAULT[kind]
+
+
+def check(signal: Signal, info: ModelInfo, model: PyramidModel) -> None:
+    """Raises UsageError if the network is not for such a signal."""
+    dims, channels = model.config.dims, max(len(plane) for plane in signal.format.planes)
+    if dims != signal.format.dims or channels > model.config.channels:
+        raise UsageError(
+            f"base network {info.name} is for {dims} axes and {model.config.channels} channels at once;"
+            f" this {signal.format.modality} has {signal.format.dims} and {channels}"
+        )
+    if info.range and not (isinstance(signal.format, ArrayFormat) and is_temperature(signal.format.info)):
+        raise UsageError(f"base network {info.name} is for temperatures on the sphere")
+
+
+def levels(signal: Signal, info: ModelInfo, model: PyramidModel) -> tuple[int, int]:
+    """The lowest and the highest level at which no latent overflows."""
+    if not isinstance(signal.format, ArrayFormat) or info.range:
+        return 0, OPERATING_POINTS - 1
+    config, points = model.config, torch.arange(OPERATING_POINTS, device=model.device)
+    gain = model.synthesis.gain(config.levels - 1, points)[:, 0].flatten()
+    # the low band grows by √2 along each axis at each level
+    largest = info.span / 2 * 2 ** (config.dims * config.levels / 2) * gain
+    highest = OPERATING_POINTS - 1
+    while largest[split(highest + 1)[1]] * FACTOR ** split(highest + 1)[0] < LARGEST:
+        highest += 1
+    return LOWEST, highest
+
+
+def split(level: int) -> tuple[int, int]:
+    """Octave and operating point of a level: the octave nearest to zero."""
+    above = max(0, level - (OPERATING_POINTS - 1))
+    octave = -(-above // OCTAVE) if above else min(0, level // OCTAVE)
+    return octave, level - octave * OCTAVE
+
+
+def fitted(signal: Signal, info: ModelInfo, octave: int) -> SampleFormat:
+    """The format of a signal with its numbers mapped to features. Raises UsageError."""
+    form = signal.format
+    if not isinstance(form, ArrayFormat):
+        return form
+    if info.range and (kelvin := is_temperature(form.info)):
+        (low, high), (offset, scale) = info.range, kelvin  # kelvin = offset + scale · sample
+        return form.fitted(((low + high) / 2 - offset) / scale, (high - low) / scale)
+    low, high = (0.0, 1.0) if form.modality == "shape" else signal.extent
+    return form.fitted(low + (high - low) / 2, (high - low or NOTHING) / info.span / FACTOR**octave)

@@ -1,0 +1,110 @@
+"""How to encode, and what came of it."""
+
+import math
+from dataclasses import dataclass
+
+from inrcodec.adaptation import EFFORT_STEPS
+from inrcodec.container import Header
+from inrcodec.errors import UsageError
+from inrcodec.signal import SampleFormat
+
+AIMS = ("quality", "lmbda", "target_bpp", "target_kbps", "target_psnr", "target_snr", "target_rmse", "target_bytes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to encode. At most one of quality, lmbda and the targets; none means quality 50."""
+
+    quality: float | None = None  # 0…100
+    lmbda: float | None = None  # λ of R + λ·D, R in bits per position, D in 255²·MSE of the features
+    target_bpp: float | None = None  # bits per position of the file: per pixel, sample, cell, voxel
+    target_kbps: float | None = None  # kilobits per second, of a sound or a film
+    target_psnr: float | None = None  # dB
+    target_snr: float | None = None  # dB
+    target_rmse: float | None = None  # root mean squared error in the units of the samples
+    target_bytes: int | None = None
+    effort: int = 5  # 0 = amortised start only … 9 = hundreds of adaptation steps
+    model: str | None = None  # the name of a base network; None = the one for such a signal
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        given = [name for name in AIMS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other")
+        for name in given:
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0 or (value == 0 and name != "quality"):
+                raise UsageError(f"{name} must be positive, not {value}")
+        if self.quality is not None and self.quality > 100:
+            raise UsageError(f"quality must be within 0 and 100, not {self.quality}")
+        if not 0 <= self.effort < len(EFFORT_STEPS):
+            raise UsageError(f"effort must be within 0 and {len(EFFORT_STEPS) - 1}, not {self.effort}")
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How a decoded signal differs from what went in, special samples left out. In units of the samples.
+
+    peak: the range of PSNR. power: mean square of the samples, of numbers about their mean.
+    """
+
+    mse: float
+    largest: float
+    peak: float
+    power: float
+
+    @property
+    def rmse(self) -> float:
+        return math.sqrt(self.mse)
+
+    @property
+    def psnr(self) -> float:
+        """dB; infinite if nothing differs."""
+        return 10 * math.log10(self.peak**2 / self.mse) if self.mse else math.inf
+
+    @property
+    def snr(self) -> float:
+        """dB; infinite if nothing differs, minus infinity of silence."""
+        if not self.mse:
+            return math.inf
+        return 10 * math.log10(self.power / self.mse) if self.power else -math.inf
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A finished stream, and what decoding it gave."""
+
+    data: bytes
+    header: Header
+    format: SampleFormat
+    distortion: Distortion
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Width and height of an image; samples and rate of a sound; …"""
+        return self.format.dimensions(self.header.shape)
+
+    @property
+    def psnr(self) -> float:
+        """dB over all channels and items, from decoding `data`."""
+        return self.distortion.psnr
+
+    @property
+    def bpp(self) -> float:
+        """Bits per position: pixel, sample of all channels of a sound, cell, voxel."""
+        return 8 * len(self.data) / (math.prod(self.header.shape) * (self.header.items or 1))
+
+    @property
+    def seconds_of_signal(self) -> float | None:
+        """How long a sound or a film is."""
+        fields = self.size
+        rate = getattr(self.format, "rate", None)
+        return None if rate is None else float(fields.get("samples", fields.get("frames", 0)) / rate)
+
+    @property
+    def kbps(self) -> float:
+        """Kilobits per second of a sound or a film."""
+        seconds = self.seconds_of_signal
+        return math.nan if not seconds else 8 * len(self.data) / 1000 / seconds

@@ -1,0 +1,196 @@
+"""Fields, volumes, films, shapes and arrays through the whole codec, with tiny networks of random weights."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from conftest import picture
+from numpy.typing import NDArray
+
+from inrcodec import codec, container, errors, fitting
+from inrcodec.samples import special
+from inrcodec.samples.video import VideoFormat
+from inrcodec.settings import Settings
+from inrcodec.signal import Signal
+
+GLOBE = {"latitude": [88.0, -4.0], "longitude": [0.0, 4.0], "units": "K"}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"1d": "tiny-sound", "2d": "tiny-plane", "3d": "tiny-solid", "volume": "tiny-solid", "shape": "tiny-solid"}
+    for kind, name in {**names, "field": "tiny-sphere", "video": "tiny-film"}.items():
+        monkeypatch.setitem(fitting.DEFAULT, kind, name)
+
+
+def smooth(*shape: int, seed: int = 0) -> NDArray[np.float64]:
+    """Waves and a step, between about −2 and 3."""
+    rng = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
+    waves = sum(np.sin(rng.uniform(2, 9) * axis + rng.uniform(0, 6)) for axis in axes)
+    return waves + (axes[0] > 0.6)
+
+
+def encoded(signal: Signal, **settings: object) -> codec.Encoded:
+    return codec.compress(signal, Settings(**{"effort": 0, "quality": 90, **settings}))  # type: ignore[arg-type]
+
+
+def numbers(signal: Signal) -> NDArray[np.float64]:
+    return np.asarray(signal.values[...]).astype(float)
+
+
+@pytest.mark.parametrize("shape", [(200,), (1,), (31, 18), (1, 9), (9, 12, 17), (1, 1, 5)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8", "int64", "bool", "float16"])
+def test_arrays(shape: tuple[int, ...], dtype: str) -> None:
+    values = smooth(*shape)
+    scaled = values > 0.5 if dtype == "bool" else np.round(values * 20 + 60) if np.dtype(dtype).kind in "iu" else values
+    signal = Signal.numbers(scaled.astype(dtype))
+    stream = encoded(signal, effort=1)
+    decoded = codec.decode(stream.data)
+    assert decoded.dtype == dtype and decoded.shape == (*shape, 1)
+    error = numbers(signal) - decoded
+    assert np.square(error).mean() == pytest.approx(stream.distortion.mse, abs=1e-12)
+    assert np.abs(error).max() == pytest.approx(stream.distortion.largest)
+    assert stream.distortion.rmse < 0.35 * np.ptp(numbers(signal)) + 1e-6
+    assert container.describe(stream.data)["samples"] == dtype
+
+
+def test_an_array_of_one_value_comes_back_exactly() -> None:
+    for value in (0.0, 1e30, -7.25):
+        stream = encoded(Signal.numbers(np.full((9, 9), value)))
+        np.testing.assert_allclose(codec.decode(stream.data), np.full((9, 9, 1), value), rtol=0, atol=1e-28)
+
+
+def test_channels_are_coded_one_by_one() -> None:
+    values = np.stack([smooth(20, 24), -smooth(20, 24, seed=1)], -1).astype(np.float32)
+    stream = encoded(Signal.numbers(values, dims=2))
+    assert codec.decode(stream.data).shape == values.shape
+    assert container.describe(stream.data)["channels"] == 2
+
+
+def test_missing_values_come_back_exactly() -> None:
+    values = smooth(6, 30, 20).astype(np.float32)
+    values[:, 3:9, 4:7] = np.nan
+    values[:, 0, 0], values[2, 5, 15], values[3, 20, 1] = -999, np.inf, -np.inf
+    batch = values[..., None]
+    signal = Signal.numbers(batch, "array", dims=2, special=special.find(batch, (-999.0,)))
+    data = encoded(signal).data
+    decoded = codec.decode(data)
+    odd = ~np.isfinite(batch) | (batch == -999)
+    np.testing.assert_array_equal(decoded[odd], batch[odd])
+    assert np.isfinite(decoded[~odd]).all() and np.abs(decoded[~odd]).max() < 50
+    np.testing.assert_array_equal(codec.decode(data, item=3), decoded[3])
+    half = codec.decode(data, item=2, scale=0.5)
+    assert half.shape == (15, 10, 1) and np.isnan(half[3, 2, 0])
+
+
+def test_items_of_a_batch_decode_alone_and_share_the_header() -> None:
+    batch = np.stack([smooth(12, 16, seed=k) for k in range(7)])[..., None].astype(np.float32)
+    data = encoded(Signal.numbers(batch, dims=2)).data
+    decoded = codec.decode(data)
+    assert decoded.shape == batch.shape
+    for k in (0, 6):
+        np.testing.assert_array_equal(codec.decode(data, item=k), decoded[k])
+    alone = sum(len(encoded(Signal.numbers(item, dims=2)).data) for item in batch)
+    assert len(data) < alone - 6 * 25
+    assert container.describe(data)["items"] == 7
+    with pytest.raises(errors.UsageError, match="no item 7; the stream has 7"):
+        codec.decode(data, item=7)
+
+
+def test_a_batch_may_be_lazy() -> None:
+    from inrcodec.signal import Lazy
+
+    batch = np.stack([smooth(12, 16, seed=k) for k in range(3)])[..., None].astype(np.float32)
+    lazy = Lazy(lambda k: batch[k], batch.shape, batch.dtype)
+    assert encoded(Signal.numbers(lazy, dims=2)).data == encoded(Signal.numbers(batch, dims=2)).data
+
+
+def test_temperatures_on_the_globe_see_where_they_are() -> None:
+    field = (270 + 10 * smooth(20, 40)).astype(np.float32)
+    here = Signal.numbers(field, "field", info=GLOBE)
+    there = Signal.numbers(field, "field", info=GLOBE | {"longitude": [100.0, 4.0]})
+    celsius = Signal.numbers(field - np.float32(273.15), "field", info=GLOBE | {"units": "degC"})
+    streams = [encoded(signal) for signal in (here, there, celsius)]
+    payloads = [container.read(s.data)[1] for s in streams]
+    assert payloads[0] != payloads[1]
+    assert codec.decode(streams[2].data).mean() == pytest.approx(codec.decode(streams[0].data).mean() - 273.15, abs=0.2)
+    region = codec.decode(streams[0].data, region=(10, 5, 12, 9))
+    np.testing.assert_allclose(region, codec.decode(streams[0].data)[5:14, 10:22], atol=2e-3)
+
+
+def test_other_fields_take_the_network_for_any_plane() -> None:
+    field = smooth(20, 40).astype(np.float32)
+    stream = encoded(Signal.numbers(field, "field", info=GLOBE | {"units": "Pa"}))
+    assert container.describe(stream.data)["units"] == "Pa"
+    with pytest.raises(errors.UsageError, match="tiny-sphere is for temperatures"):
+        encoded(Signal.numbers(field, "field", info=GLOBE | {"units": "Pa"}), model="tiny-sphere")
+
+
+def film(frames: int, chunks: int = 0) -> Signal:
+    values = np.stack([picture(20, 24, seed=k) for k in range(max(frames, chunks * 4))])
+    form = VideoFormat(Fraction(30000, 1001), frames, b"sound")
+    return Signal(values.reshape(chunks, 4, 20, 24, 3) if chunks else values, form)
+
+
+def test_films() -> None:
+    data = encoded(film(9)).data
+    whole = codec.reconstruct(data, None, None, None, None, False, "auto", codec.MAX_PIXELS, lambda *_: None)
+    assert whole.values.shape == (9, 20, 24, 3) and whole.values.dtype == np.uint8
+    assert whole.format == film(9).format
+    assert container.describe(data)["frame_rate"] == 29.97
+    slow = codec.reconstruct(data, None, None, (24, 20, 18), None, False, "auto", codec.MAX_PIXELS, lambda *_: None)
+    assert slow.values.shape == (18, 20, 24, 3) and slow.format.rate == 2 * Fraction(30000, 1001)  # type: ignore[union-attr]
+
+
+def test_chunks_of_a_film() -> None:
+    data = encoded(film(10, 3)).data
+    whole = codec.reconstruct(data, None, None, None, None, False, "auto", codec.MAX_PIXELS, lambda *_: None)
+    assert whole.values.shape == (3, 4, 20, 24, 3) and whole.format.frames == 10  # type: ignore[union-attr]
+    last = codec.reconstruct(data, 2, None, None, None, False, "auto", codec.MAX_PIXELS, lambda *_: None)
+    np.testing.assert_array_equal(last.values[...], whole.values[2])
+    assert last.format.frames == 2  # type: ignore[union-attr]
+    with pytest.raises(errors.UsageError, match="3 chunks"):
+        codec.reconstruct(data, None, None, None, (0, 0, 1, 24, 20, 2), False, "auto", 1 << 28, lambda *_: None)
+
+
+def test_targets_in_the_units_of_a_variable() -> None:
+    packed = np.round(smooth(30, 40) * 100).astype(np.int16)
+    signal = Signal.numbers(packed, "field", info=GLOBE | {"units": "m", "scale_factor": 0.01})
+    stream = encoded(signal, quality=None, target_rmse=0.02)
+    assert stream.distortion.rmse * 0.01 == pytest.approx(0.02, rel=0.03)
+    stream = encoded(signal, quality=None, target_snr=30)
+    assert stream.distortion.snr == pytest.approx(30, abs=0.9)
+
+
+def test_finer_than_any_operating_point() -> None:
+    values = smooth(40, 50).astype(np.float64)
+    stream = encoded(Signal.numbers(values), quality=None, target_psnr=70)
+    assert stream.psnr == pytest.approx(70, abs=0.5) and not stream.notes
+    assert np.abs(codec.decode(stream.data)[..., 0] - values).max() < 1e-2
+
+
+def test_levels_are_octaves_and_operating_points() -> None:
+    assert [fitting.split(level) for level in (-128, -1, 0, 255, 256, 383, 384)] == [
+        *((-1, 0), (-1, 127), (0, 0), (0, 255), (1, 128), (1, 255), (2, 128))
+    ]
+
+
+def test_numbers_that_cannot_be_coded() -> None:
+    for values, named in (
+        (np.zeros((2, 2), complex), "complex128"),
+        (np.zeros((0, 3)), "no samples"),
+        (np.zeros((2, 2, 2, 2, 2, 2)), "1 to 3 axes"),
+        (np.array([1e300, -1e300]), "float32"),
+    ):
+        with pytest.raises(errors.UsageError, match=named):
+            encoded(Signal.numbers(values))
+
+
+def test_fill_is_smooth_and_leaves_the_rest() -> None:
+    values = smooth(33, 21).astype(np.float32)
+    hole = np.zeros(values.shape, bool)
+    hole[8:20, 5:11] = True
+    filled = special.fill(np.where(hole, np.float32(np.nan), values), hole)
+    np.testing.assert_array_equal(filled[~hole], values[~hole])
+    assert values.min() <= filled.min() and filled.max() <= values.max()
