@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 from safetensors import SafetensorError
@@ -66,7 +66,9 @@ def installed() -> Iterator[ModelInfo]:
 
 def _info(path: Path) -> ModelInfo:
     try:
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()
+        }
         info = ModelInfo(**fields, folder=path.parent)
         if len(info.id) != MODEL_ID_BYTES:
             raise ValueError(f"a hash of {len(info.sha256)} digits")

@@ -211,5 +211,7 @@ def _target(settings: Settings, signal: Signal) -> Target[Encoded] | None:
     if settings.target_rmse is not None:
         factor = float(getattr(signal.format, "info", {}).get("scale_factor", 1.0))
         unit = getattr(signal.format, "info", {}).get("units", "")
-        return Target(f"RMSE {unit}".strip(), settings.target_rmse, lambda e: e.distortion.rmse * abs(factor), rising=False)
+        return Target(
+            f"RMSE {unit}".strip(), settings.target_rmse, lambda e: e.distortion.rmse * abs(factor), rising=False
+        )
     return None

@@ -18,10 +18,22 @@ MODEL_ID_BYTES = 6
 
 METHODS = {"pyramid": 1}
 MODALITIES = {"image": 1, "audio": 2, "field": 3, "volume": 4, "video": 5, "shape": 6, "array": 7}
-DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
+DTYPES = (
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+)
 """Ids, and places, are frozen by a test and never reused."""
 
-PEEK = 7  # bytes up to the modality
 MAX_SIDE = 1 << 32
 MAX_ITEMS = 1 << 20
 MAX_SECTIONS = 1 << 20
@@ -116,13 +128,6 @@ def read_header(data: bytes) -> tuple[Header, list[int], int]:
     return header, lengths, reader.position
 
 
-def modality(head: bytes) -> str | None:
-    """The kind of signal that a stream says it holds, from its first `PEEK` bytes; None if they are no stream's."""
-    if len(head) < PEEK or head[:4] != MAGIC or head[4] != VERSION:
-        return None
-    return next((name for name, number in MODALITIES.items() if number == head[PEEK - 1] & _ID), None)
-
-
 def describe(data: bytes) -> dict[str, object]:
     """What a stream says of itself, its payload unread; also for a stream that ends inside its payload.
 
@@ -194,7 +199,9 @@ def _said(block: bytes) -> dict[str, object]:
     """Short texts of the description in the block of numbers: variable, units, kind."""
     try:
         inflate = zlib.decompressobj(-15)
-        info = json.loads(inflate.decompress(block[16 : 16 + int.from_bytes(block[13:16], "little")], MAX_BLOCK) or "{}")
+        info = json.loads(
+            inflate.decompress(block[16 : 16 + int.from_bytes(block[13:16], "little")], MAX_BLOCK) or "{}"
+        )
         return {key: str(info[key])[:80] for key in ("variable", "units", "kind") if key in info}
     except (zlib.error, ValueError, TypeError, RecursionError):
         return {}

@@ -127,7 +127,9 @@ class Signal:
         if modality != "image" and (modality or values.dtype.name not in PEAKS or not flat):
             return cls.numbers(values, modality or "array")
         if values.dtype.name not in PEAKS or not flat:
-            raise UsageError(f"an image is [H, W] or [H, W, 1 to 4] of uint8 or uint16, not {values.shape} {values.dtype}")
+            raise UsageError(
+                f"an image is [H, W] or [H, W, 1 to 4] of uint8 or uint16, not {values.shape} {values.dtype}"
+            )
         if values.size == 0:
             raise UsageError(f"there are no samples in an array of shape {values.shape}")
         values = values.astype(values.dtype.name, copy=False)  # native byte order

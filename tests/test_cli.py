@@ -200,7 +200,22 @@ def test_encode_json(cli: Cli, photo: Path) -> None:
     run = cli("encode", "photo.png", "--effort", 0, "--json")
     fields = json.loads(run.text)
     assert list(fields) == (
-        ["input", "output", "bytes", "bpp", "psnr", "seconds", "width", "height", "model", "operating_point", "notes"]
+        [
+            "input",
+            "output",
+            "bytes",
+            "bpp",
+            "psnr",
+            "snr",
+            "rmse",
+            "max_error",
+            "seconds",
+            "width",
+            "height",
+            "model",
+            "operating_point",
+            "notes",
+        ]
     )
     assert (fields["input"], fields["output"]) == ("photo.png", "photo.inr")
     assert (fields["width"], fields["height"], fields["model"]) == (WIDTH, HEIGHT, "photo")

@@ -74,6 +74,14 @@ def test_distance_to_a_box_is_exact_along_all_axes(inverted: bool) -> None:
     np.testing.assert_allclose(distance.from_mesh(box, grid), np.clip(true, -BAND, BAND), atol=1e-4)
 
 
+def test_triangles_without_an_area_change_nothing() -> None:
+    box = trimesh.creation.box((1, 2, 3))
+    more = trimesh.Trimesh(box.vertices, [*box.faces, [0, 0, 1], [2, 2, 2]], process=False)
+    grid = Grid.around(box.bounds, 20)
+    assert distance.open_edges(more) == 0
+    np.testing.assert_allclose(distance.from_mesh(more, grid), distance.from_mesh(box, grid), atol=1e-4)
+
+
 def test_a_grid_leaves_two_samples_around() -> None:
     for scale in (1e-12, 0.37, 1e9):
         bounds = np.array([[-1, 5, 7.77], [1.234, 5.1, 9]]) * scale

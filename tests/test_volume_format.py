@@ -275,12 +275,7 @@ def test_volumes_that_cannot_be_written() -> None:
         with pytest.raises(OutputFailed, match="3"):
             volume.write(colour, suffix)
     signal = volume.read(nii(voxels()))
-    for info in (
-        {"nifti": ""},
-        {"nifti": "00ff"},
-        {"nifti": 7},
-        {"window": [[0, 1]]},
-    ):  # what a hostile stream may claim
+    for info in ({"nifti": ""}, {"nifti": "00ff"}, {"nifti": 7}, {"spacing": "x"}):  # as a hostile stream may claim
         hostile = replace(signal, format=replace(signal.format, info=info))
         for suffix in (".nii", ".tif", ".h5"):
             with pytest.raises(OutputFailed):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Modality = Literal["image", "audio", "field", "volume", "video", "shape"]
 
 Values = NDArray[Any]
-"""image [H, W, C] uint8 or uint16, C 1 to 4 · audio [T, C] int16 · field [H, W] float32 · volume [D, H, W] real ·
-video [T, H, W, 3] uint8 · shape [D, H, W] uint8 occupancy, 0 or 1"""
+"""image [H, W, C] uint8 or uint16, C 1 to 4 · audio [T, C] int16 · field [H, W] or a batch [N, H, W] float32 ·
+volume [D, H, W] real · video [T, H, W, 3] uint8 · shape [D, H, W] uint8 occupancy, 0 or 1"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Item:
     @property
     def positions(self) -> int:
         """Grid points: pixels, time steps, cells, voxels, pixels of all frames; channels do not count."""
-        dims = {"image": 2, "audio": 1, "field": 2, "volume": 3, "video": 3, "shape": 3}[self.modality]
+        dims = {"image": 2, "audio": 1, "video": 3}.get(self.modality, self.values.ndim)
         return int(np.prod(self.values.shape[:dims]))
 
 

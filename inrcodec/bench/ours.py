@@ -46,8 +46,9 @@ def signal_of(item: Item) -> Signal:
     if item.modality == "video":
         return Signal(item.values, VideoFormat(Fraction(item.rate or 25).limit_denominator(1000), len(item.values)))
     if item.modality == "field":
-        place = {"latitude": [90.0, -180.0 / (item.values.shape[0] - 1)], "longitude": [0.0, 360.0 / item.values.shape[1]]}
-        return Signal.numbers(item.values, "field", info={**place, "units": item.unit} if item.unit else {})
+        rows, columns = item.values.shape[-2:]  # the whole globe, pole to pole
+        place = {"latitude": [90.0, -180.0 / max(rows - 1, 1)], "longitude": [0.0, 360.0 / columns], "units": item.unit}
+        return Signal.numbers(item.values[..., None], "field", dims=2, info=place if item.unit else {})
     if item.modality == "shape":
         features = distance.from_voxels(item.values > 0)
         return Signal.numbers(features, "shape", info={"kind": "voxels"})

@@ -44,12 +44,11 @@ from inrcodec.cli.options import (
     Verbose,
 )
 from inrcodec.cli.voice import Bar, Voice, each
-from inrcodec.errors import UsageError
+from inrcodec.errors import InrcodecError, UsageError
 from inrcodec.files import Job
 
 if TYPE_CHECKING:
-    from inrcodec.codec import Encoded, Settings
-    from inrcodec.signal import Signal
+    from inrcodec.codec import Encoded
 
 SUFFIX = ".inr"
 LISTED = 12  # items of a list that `info` prints
@@ -153,20 +152,24 @@ def _size(size: Mapping[str, int], items: int) -> str:
     return words if items == 1 else f"{items} items of {words}"
 
 
-def _suffix(kind: str | None, job: Job, modality: str) -> str:
+def _suffix(kind: str | None, job: Job, modality: str, sort: str) -> str:
     """What the output's format is chosen by."""
     from inrcodec import formats
 
-    return kind or (files.suffix_of(job.target) if job.target else formats.PLAIN[modality])
+    return kind or (files.suffix_of(job.target) if job.target else formats.plain(modality, sort))
 
 
-def _modality(source: Path) -> str | None:
-    """Of a stream; None where it cannot be read: what is wrong is said when it is decoded."""
+def _kind(source: Path) -> tuple[str, str]:
+    """Modality of a stream, and "mesh" or "voxels" of a shape; what is wrong is said when it is decoded."""
     try:
         with source.open("rb") as file:
-            return container.modality(file.read(container.PEEK))
-    except OSError:
-        return None
+            said = container.describe(file.read(HEAD))
+        return str(said["modality"]), str(said.get("kind", ""))
+    except (OSError, InrcodecError):
+        return "image", ""
+
+
+HEAD = 1 << 20  # bytes that hold any header but one of many special samples
 
 
 def _origin(header: container.Header, device: str) -> str:
@@ -204,12 +207,14 @@ def decode(
     kind = f".{form.removeprefix('.')}" if form else None
 
     def natural(source: Path) -> str:
-        return kind or formats.PLAIN[_modality(source) or "image"]
+        return kind or formats.plain(*_kind(source))
 
     jobs = files.plan(inputs, output, {SUFFIX}, natural, force)
     for job in jobs:
-        if job.source is not None and (modality := _modality(job.source)):
-            formats.check_suffix(_suffix(kind, job, modality), modality)
+        if job.source is not None:
+            modality, sort = _kind(job.source)
+            if modality in formats.PLAIN:
+                formats.check_suffix(_suffix(kind, job, modality, sort), modality)
     chosen = devices.choose(device)
     voice = Voice(as_json, quiet, verbose, context.obj)
 
@@ -222,7 +227,8 @@ def decode(
         signal = codec.reconstruct(data, item, scale, wanted, window, preview, device, limit, bar)
         if rate is not None and isinstance(signal.format, AudioFormat):  # as said, not from a rounded number of samples
             signal = replace(signal, format=replace(signal.format, rate=rate))
-        decoded = formats.write(signal, _suffix(kind, job, signal.format.modality))
+        sort = str(getattr(signal.format, "info", {}).get("kind", ""))
+        decoded = formats.write(signal, _suffix(kind, job, signal.format.modality, sort))
         files.write(job.target, decoded)
         bar.close()
         voice.detail(job, _origin(container.read_header(data)[0], chosen))

@@ -61,7 +61,10 @@ TargetBpp = Annotated[
 TargetKbps = Annotated[
     float | None,
     typer.Option(
-        "--target-kbps", metavar="X", help="Kilobits per second of the output, of a sound or film.", rich_help_panel=RATE
+        "--target-kbps",
+        metavar="X",
+        help="Kilobits per second of the output, of a sound or film.",
+        rich_help_panel=RATE,
     ),
 ]
 TargetPsnr = Annotated[
@@ -70,7 +73,7 @@ TargetPsnr = Annotated[
 ]
 TargetSnr = Annotated[
     float | None,
-    typer.Option("--target-snr", metavar="X", help="Signal-to-noise ratio of what is decoded, dB.", rich_help_panel=RATE),
+    typer.Option("--target-snr", metavar="X", help="SNR of what is decoded, dB.", rich_help_panel=RATE),
 ]
 TargetRmse = Annotated[
     float | None,
@@ -97,7 +100,7 @@ Modality = Annotated[
 ]
 Variable = Annotated[
     str | None,
-    typer.Option("--variable", metavar="NAME", help="Which variable of a file that has several.", rich_help_panel=FILES),
+    typer.Option("--variable", metavar="NAME", help="Which variable of a file of several.", rich_help_panel=FILES),
 ]
 
 Item = Annotated[
@@ -116,7 +119,12 @@ Scale = Annotated[
 ]
 Size = Annotated[
     str | None,
-    typer.Option("--size", metavar="WxH", help="To this width and height (and depth), or number of samples.", rich_help_panel=WHAT),
+    typer.Option(
+        "--size",
+        metavar="WxH",
+        help="To this width and height (and depth), or number of samples.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Rate = Annotated[
     int | None,

@@ -42,10 +42,10 @@ class PyramidConfig:
     widths: tuple[int, ...] = (32, 48, 64, 64, 64)
     blocks: tuple[int, ...] = (1, 1, 1, 1, 1)
     prior_widths: tuple[int, ...] = (48, 48, 48, 48, 48)
-    sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
     colour: tuple[tuple[float, ...], ...] = field(
         default=((0.57735, 0.57735, 0.57735), (0.707107, 0.0, -0.707107), (-0.408248, 0.816497, -0.408248))
     )
+    sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
     @classmethod
     def from_json(cls, text: bytes) -> "PyramidConfig":

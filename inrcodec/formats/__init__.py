@@ -43,7 +43,12 @@ PLAIN = {
     "field": ".nc",
     "array": ".npy",
 }
-"""The suffix that a decoded file gets unless told otherwise."""
+
+
+def plain(modality: str, sort: str = "") -> str:
+    """The suffix that a decoded file gets unless told otherwise; sort: "voxels" of a shape that was no mesh."""
+    return ".npy" if sort == "voxels" else PLAIN.get(modality, PLAIN["image"])
+
 
 WITH_VARIABLES = ("field", "volume", "shape", "array")
 

@@ -75,7 +75,7 @@ def write(signal: Signal, suffix: str) -> bytes:
     """A sound → the bytes of a file of the format that a suffix names. Raises OutputFailed."""
     import soundfile
 
-    values, form = signal.values, signal.format
+    values, form = np.asarray(signal.values[...]), signal.format
     assert isinstance(form, AudioFormat)
     kind = SUFFIXES[suffix.lower()]
     subtype = SUBTYPES[form.dtype]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 # No other kind is opened: playlists would make FFmpeg open further files and addresses.
-CONTAINERS = "mov,mp4,matroska,webm,avi,yuv4mpegpipe,flv,mpeg,mpegts,asf"
+OPTIONS = {"format_whitelist": "mov,mp4,matroska,webm,avi,yuv4mpegpipe,flv,mpeg,mpegts,asf"}
 
 BT709, BT601 = 1, 5  # colour matrices, ITU-T H.273, table 4
 MATRICES = (BT709, 4, BT601, 6, 7, 9, 10)  # those that are weights of red, green and blue
@@ -32,12 +32,13 @@ MAX_TERM = 1001  # of a rate, or of what one frame lasts
 class Survey:
     """What decoding a film once tells of it.
 
-    count: of frames, at least one. rate: frames per second. width, height: of the first frame, as stored.
+    count: of frames. rate: per second. start: time of the first in seconds. width, height: as stored, of the first.
     turn: to bring frames upright, swap rows and columns, then go through rows and columns in these steps, 1 or -1.
     """
 
     count: int
     rate: Fraction
+    start: Fraction
     width: int
     height: int
     turn: tuple[bool, int, int]
@@ -132,8 +133,7 @@ def opened(source: Path | bytes) -> Iterator["InputContainer"]:
     import av
 
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        options = {"format_whitelist": CONTAINERS}
-        with av.open(file, "r", container_options=options, metadata_errors="replace") as container:
+        with av.open(file, "r", container_options=OPTIONS, metadata_errors="replace") as container:
             yield container
 
 
@@ -170,8 +170,8 @@ def survey(source: Path | bytes, max_samples: int) -> Survey:
 
         count, turn, parts = len(times), _turn(first), first.format.components
         rate, steady = _rate(stream, times)
-        bits = max(part.bits for part in parts)
-        pixel = stream.sample_aspect_ratio or Fraction(1)
+        start = (first.pts or 0) * (first.time_base or Fraction(0))
+        bits, pixel = max(part.bits for part in parts), stream.sample_aspect_ratio or Fraction(1)
         kept = {stream.index, *(track.index for track in container.streams.audio[:1])}
         others = [other.type for other in container.streams if other.index not in kept]
         remarks = {
@@ -188,7 +188,7 @@ def survey(source: Path | bytes, max_samples: int) -> Survey:
             f"{len(others)} further streams left out ({', '.join(sorted(set(others)))})": others,
         }
         notes = tuple(text for text, holds in remarks.items() if holds)
-        return Survey(count, rate, first.width, first.height, turn, notes)
+        return Survey(count, rate, start, first.width, first.height, turn, notes)
 
 
 def _decoded(source: Path | bytes) -> Iterator["VideoFrame"]:

@@ -119,7 +119,7 @@ def write(signal: Signal, suffix: str) -> bytes:
             f"there is no surface: {_times(signal.shape)} samples from {features.min():.3g} to {features.max():.3g}, "
             "none of them above 0.5"
         )
-    data = distance.to_mesh(features, grid_of(signal)).export(file_type=MESHES[suffix.lower()])
+    data: Any = distance.to_mesh(features, grid_of(signal)).export(file_type=MESHES[suffix.lower()])
     return data.encode() if isinstance(data, str) else data
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inrcodec.formats.film import opened, stream_of
+from inrcodec.formats.film import opened
 
 if TYPE_CHECKING:
     from av import Packet
@@ -19,23 +19,21 @@ MAX_BYTES = 12 << 20
 OPTIONS = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
 
 
-def extract(source: Path | bytes) -> tuple[bytes, tuple[str, ...]]:
+def extract(source: Path | bytes, start: Fraction) -> tuple[bytes, tuple[str, ...]]:
     """The first audio track of a film as a Matroska file, or nothing; and notes on why it is left out.
 
-    Times in it count from the start of the film.
+    start: of the film, in seconds; times in it count from there.
     """
     import av
 
     with opened(source) as container:
         if not container.streams.audio:
             return b"", ()
-        track, film = container.streams.audio[0], stream_of(container)
-        start = (film.start_time or 0) * (film.time_base or Fraction(0))
         try:
-            return _copied(container, track, "matroska", start), ()
+            return _copied(container, container.streams.audio[0], "matroska", start), ()
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            return b"", (f"sound ({track.codec.name}) left out, since it cannot be copied ({reason})",)
+            return b"", (f"sound left out, since it cannot be copied ({reason})",)
 
 
 def attach(sound: bytes, target: "OutputContainer") -> list[tuple[Fraction, "Packet"]]:

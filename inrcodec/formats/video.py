@@ -79,7 +79,7 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
     leading_bytes(source)
     with film.refusing(name_of(source)):
         survey = film.survey(source, max_samples)
-        sound, remarks = soundtrack.extract(source)
+        sound, remarks = soundtrack.extract(source, survey.start)
         form = VideoFormat(survey.rate, survey.count, sound)
     notes = survey.notes + remarks
     if survey.count <= CHUNK:

@@ -49,7 +49,7 @@ class ArrayFormat:
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise UsageError(f"{self.channels} channels; 1 to {MAX_CHANNELS} may be")
         if not (math.isfinite(self.offset) and math.isfinite(self.unit) and self.unit > 0):
-            raise UsageError(f"samples around {self.offset:g} in units of {self.unit:g} are beyond the range of float32")
+            raise UsageError(f"samples around {self.offset:g} in units of {self.unit:g} are beyond float32")
 
     @property
     def planes(self) -> tuple[tuple[int, ...], ...]:
@@ -95,7 +95,9 @@ class ArrayFormat:
 
     def dimensions(self, shape: Shape) -> dict[str, int]:
         """The size of a grid in words."""
-        names = ("width", "height", "depth")[: len(shape)] if self.modality != "array" or len(shape) > 1 else ("samples",)
+        names = (
+            ("width", "height", "depth")[: len(shape)] if self.modality != "array" or len(shape) > 1 else ("samples",)
+        )
         return dict(zip(names, reversed(shape), strict=True))
 
     def of_item(self, item: int, shape: Shape) -> "ArrayFormat":

@@ -74,7 +74,8 @@ class VideoFormat:
             raise UsageError(f"the film is in {items} chunks of {stop} frames: name one with --item to cut its time")
         ratio = Fraction(out[0], stop - start)
         frames = round(self.frames * ratio) if items > 1 else out[0]
-        return replace(self, rate=(self.rate * ratio).limit_denominator(MAX_TERM), frames=frames)
+        sound = self.sound if start == 0 and frames == round(self.frames * ratio) else b""  # a part of a film is silent
+        return replace(self, rate=(self.rate * ratio).limit_denominator(MAX_TERM), frames=frames, sound=sound)
 
     def to_features(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Samples [..., 3] to float32 features in [0, 1]."""

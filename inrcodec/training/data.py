@@ -56,7 +56,9 @@ class Files:
         extents = np.array([np.prod(s.shape) for s in self.train], float)
         for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
             signal = self.train[which]
-            out.append(self._piece(signal, tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, crop)), crop))
+            out.append(
+                self._piece(signal, tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, crop)), crop)
+            )
         return torch.stack([_varied(x, self.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:

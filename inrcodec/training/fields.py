@@ -52,7 +52,9 @@ class Fields:
         return x, self.places.expand(len(x), *self.places.shape[1:])
 
 
-def load(folder: Path, variable: str, valid_share: float, kelvin_range: tuple[float, float], skip: tuple[str, ...]) -> Fields:
+def load(
+    folder: Path, variable: str, valid_share: float, kelvin_range: tuple[float, float], skip: tuple[str, ...]
+) -> Fields:
     """The batch of fields `variable` of the first file of a folder that holds it. Raises NothingToDo."""
     low, high = kelvin_range
     for path in sorted(p for p in folder.iterdir() if p.suffix in formats.MODULES["field"].SUFFIXES):

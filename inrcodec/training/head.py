@@ -25,7 +25,7 @@ POINTS = (60, 230)  # operating points
 
 
 def reduce(x: Tensor, side: int) -> Tensor:
-    """Antialiased reduction of [B, C, *grid] to sides of `side`, axis by axis; colour is rounded to 8 bits, as in a file."""
+    """Antialiased reduction of [B, C, *grid] to sides of `side`, axis by axis; colour is rounded to 8 bits."""
     for axis in range(2, x.ndim):
         rows = x.movedim(axis, -1)
         lines = rows.reshape(len(x), -1, 1, rows.shape[-1])

@@ -74,7 +74,6 @@ class Recipe:
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"{path}: {error}") from None
 
-
     def side(self, crop: int | tuple[int, ...]) -> Shape:
         """A crop, as samples of each axis."""
         return (crop,) * self.network.dims if isinstance(crop, int) else crop

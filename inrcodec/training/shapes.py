@@ -5,7 +5,6 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inrcodec import formats
@@ -30,7 +29,9 @@ class Shapes:
     def batch(self, count: int, crop: Shape, seed: int) -> Batch:
         rng = generator(seed)
         made = [(self._made, self._grid, self._mesh)[k](rng, crop) for k in rng.choice(3, count, p=KINDS)]
-        turned = [x.transpose(rng.permutation(3))[tuple(slice(None, None, d) for d in rng.choice([-1, 1], 3))] for x in made]
+        turned = [
+            x.transpose(rng.permutation(3))[tuple(slice(None, None, d) for d in rng.choice([-1, 1], 3))] for x in made
+        ]
         return tensor(np.stack(turned).astype(np.float32)), None
 
     def centres(self, crop: Shape) -> Batch:
