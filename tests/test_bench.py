@@ -131,12 +131,6 @@ def test_our_versions_follow_code_network_effort_and_device() -> None:
 
     versions = {version(0, "tiny"), version(5, "tiny"), version(5, "photo")}
     assert len(versions) == 3 and all(ours.sources() in v for v in versions)
-    assert ours.available("video", [5], 5, (50.0,), None, "cpu") == (
-        [],
-        ["inrcodec: skipped, there is no base network for video yet"],
-    )
-    with pytest.raises(UsageError, match="'image', not 'audio'"):
-        ours.available("audio", [5], 5, (50.0,), "tiny", "cpu")
     with pytest.raises(UnknownModel):
         ours.available("image", [5], 5, (50.0,), "nothing", "cpu")
 

@@ -21,5 +21,7 @@ def test_golden(name: str) -> None:
     data = (VECTORS / f"{name}.inr").read_bytes()
     assert symbols_digest(data) == INDEX[name]["symbols"]
     signal, _ = CASES[name]
-    mse = np.mean(np.square(signal.values.astype(float) - inrcodec.decode(data)))
-    assert 10 * np.log10(signal.format.peak**2 / mse) == pytest.approx(INDEX[name]["psnr"], abs=0.02)
+    special = getattr(signal.format, "special", None)
+    ordinary = np.s_[...] if special is None else special.of(0) == 0
+    mse = np.mean(np.square(signal.values.astype(float) - inrcodec.decode(data))[ordinary])
+    assert 10 * np.log10(signal.peak**2 / mse) == pytest.approx(INDEX[name]["psnr"], abs=0.02)

@@ -1,13 +1,16 @@
 """Fields, volumes, films, shapes and arrays through the whole codec, with tiny networks of random weights."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from conftest import picture
 from numpy.typing import NDArray
 
-from inrcodec import codec, container, errors, fitting
+from inrcodec import codec, container, errors, fitting, formats
+from inrcodec.cli import main
 from inrcodec.samples import special
 from inrcodec.samples.video import VideoFormat
 from inrcodec.settings import Settings
@@ -127,9 +130,9 @@ def test_other_fields_take_the_network_for_any_plane() -> None:
         encoded(Signal.numbers(field, "field", info=GLOBE | {"units": "Pa"}), model="tiny-sphere")
 
 
-def film(frames: int, chunks: int = 0) -> Signal:
+def film(frames: int, chunks: int = 0, sound: bytes = b"sound") -> Signal:
     values = np.stack([picture(20, 24, seed=k) for k in range(max(frames, chunks * 4))])
-    form = VideoFormat(Fraction(30000, 1001), frames, b"sound")
+    form = VideoFormat(Fraction(30000, 1001), frames, sound)
     return Signal(values.reshape(chunks, 4, 20, 24, 3) if chunks else values, form)
 
 
@@ -194,3 +197,69 @@ def test_fill_is_smooth_and_leaves_the_rest() -> None:
     filled = special.fill(np.where(hole, np.float32(np.nan), values), hole)
     np.testing.assert_array_equal(filled[~hole], values[~hole])
     assert values.min() <= filled.min() and filled.max() <= values.max()
+
+
+# Through the command line: files in, files of the same kind out
+
+
+def files(folder: Path) -> dict[str, str]:
+    """A file of every kind, and the suffix it decodes to."""
+    values = (280 + 5 * smooth(4, 18, 30)).astype(np.float32)
+    field = Signal.numbers(values[..., None], "field", dims=2, info=GLOBE | {"latitude": [85.0, -10.0], "variable": "t"})
+    signals = {
+        "field.nc": field,
+        "volume.nii.gz": Signal.numbers(np.round(smooth(12, 14, 10) * 50).astype(np.int16), "volume"),
+        "film.mkv": film(6, sound=b""),
+        "array.npy": Signal.numbers(smooth(12, 14)),
+    }
+    for name, signal in signals.items():
+        data = formats.write(signal, "." + name.split(".", 1)[1])
+        (folder / name).write_bytes(data)
+    return {name: "." + name.split(".", 1)[1] for name in signals}
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, suffix in files(tmp_path).items():
+        source, stem = tmp_path / name, name.split(".")[0]
+        assert main(["encode", str(source), "--effort", "0", "--quality", "90"]) == 0
+        stream = tmp_path / f"{stem}.inr"
+        assert main(["info", str(stream)]) == 0
+        original = formats.read(source)
+        source.unlink()
+        assert main(["decode", str(stream)]) == 0, capsys.readouterr().err
+        decoded = formats.read(tmp_path / f"{stem}{suffix}")
+        assert decoded.format.modality == original.format.modality
+        a, b = numbers(original), numbers(decoded)
+        assert a.shape == b.shape and np.sqrt(np.square(a - b).mean()) < 0.25 * np.ptp(a)
+
+
+def test_voxels_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ball = np.square(np.mgrid[-7:8, -7:8, -7:8]).sum(0) < 30
+    np.save(tmp_path / "ball.npy", ball)
+    ball_at = str(tmp_path / "ball.npy")
+    assert main(["encode", ball_at, "--modality", "shape", "--quality", "100", "--effort", "0"]) == 0
+    assert main(["decode", str(tmp_path / "ball.inr"), "--force"]) == 0, capsys.readouterr().err
+    assert (np.load(tmp_path / "ball.npy").astype(bool) == ball).mean() > 0.97
+    mesh = str(tmp_path / "ball.ply")
+    assert main(["decode", str(tmp_path / "ball.inr"), "--scale", "2", "-o", mesh]) == 0
+    assert len(trimesh.load(mesh).faces) > 500
+
+
+def test_items_regions_and_wrong_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files(tmp_path)
+    stream = str(tmp_path / "field.inr")
+    assert main(["encode", str(tmp_path / "field.nc"), "--effort", "0", "--target-rmse", "1"]) == 0
+    assert "RMSE" in capsys.readouterr().out
+    out = str(tmp_path / "part.nc")
+    assert main(["decode", stream, "--item", "2", "--region", "3,2,8,6", "--scale", "2", "-o", out]) == 0
+    part = formats.read(Path(out))
+    assert part.shape == (12, 16) and part.format.info["longitude"][1] == pytest.approx(2)  # type: ignore[union-attr]
+    assert main(["decode", stream, "--item", "9", "-o", out, "--force"]) == errors.UsageError.exit_code
+    assert main(["decode", stream, "-o", str(tmp_path / "x.png")]) == errors.OutputFailed.exit_code
+    np.savez(tmp_path / "two.npz", a=np.zeros((3, 3)), b=np.ones(5))
+    assert main(["encode", str(tmp_path / "two.npz"), "--effort", "0"]) == errors.UsageError.exit_code
+    assert main(["encode", str(tmp_path / "two.npz"), "--variable", "b", "--effort", "0"]) == 0
+    assert main(["encode", str(tmp_path / "film.mkv"), "--variable", "b"]) == errors.UsageError.exit_code
+    np.save(tmp_path / "nothing.npy", np.full((4, 4), np.nan))
+    assert main(["encode", str(tmp_path / "nothing.npy")]) == errors.UnsupportedInput.exit_code
+    assert "nothing.npy: all 16 samples are missing" in capsys.readouterr().err
