@@ -50,7 +50,7 @@ def signal_of(item: Item) -> Signal:
         place = {"latitude": [90.0, -180.0 / max(rows - 1, 1)], "longitude": [0.0, 360.0 / columns], "units": item.unit}
         return Signal.numbers(item.values[..., None], "field", dims=2, info=place if item.unit else {})
     if item.modality == "shape":
-        features = distance.from_voxels(item.values > 0)
+        features = distance.to_features(distance.from_voxels(item.values > 0))
         return Signal.numbers(features, "shape", info={"kind": "voxels"})
     return Signal.numbers(item.values, item.modality)
 

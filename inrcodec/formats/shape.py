@@ -27,8 +27,9 @@ MESHES = {".ply": "ply", ".obj": "obj", ".stl": "stl", ".glb": "glb"}  # trimesh
 SUFFIXES = {**MESHES, ".npy": "NPY"}
 MAGICS = {b"ply\n": "ply", b"ply\r": "ply", b"glTF": "glb"}
 
-RESOLUTION = 192
+SAMPLES = 160**3  # about how many a mesh gets
 RESOLUTIONS = (16, 1024)
+FINEST = 256  # unless asked for more
 EXTENTS = (1e-30, 1e30)  # sizes of meshes that can be measured without leaving the range of floats
 
 
@@ -41,7 +42,7 @@ def sniff(head: bytes, name: str) -> bool:
     )
 
 
-def read(source: Path | bytes, variable: str | None = None, resolution: int = RESOLUTION) -> Signal:
+def read(source: Path | bytes, variable: str | None = None, resolution: int | None = None) -> Signal:
     """Read a mesh, or voxels: an array of bool or of the integers 0 and 1, [D, H, W] or a batch [N, D, H, W].
 
     variable: which array of an NPZ or HDF5 file. resolution: samples along the longest axis of a mesh, from 16 to
@@ -54,14 +55,14 @@ def read(source: Path | bytes, variable: str | None = None, resolution: int = RE
     if array.sniff(head, ""):
         return _read_voxels(array.load(source, variable).array, name)
     array.refuse_variable(name, variable)
-    if not RESOLUTIONS[0] <= resolution <= RESOLUTIONS[1]:
+    if resolution is not None and not RESOLUTIONS[0] <= resolution <= RESOLUTIONS[1]:
         raise UsageError(f"a resolution of {resolution} samples; it may be from {RESOLUTIONS[0]} to {RESOLUTIONS[1]}")
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         raise UnreadableInput(f"{name}: cannot be read ({error.strerror})") from None
     mesh = load_mesh(data, name)
-    grid = distance.Grid.around(mesh.bounds, resolution)
+    grid = distance.Grid.around(mesh.bounds, resolution or _resolution(mesh))
     values = distance.to_features(distance.from_mesh(mesh, grid))
     count = distance.open_edges(mesh)
     if not (values > 0.5).any():
@@ -100,6 +101,13 @@ def load_mesh(data: bytes, name: str) -> "Trimesh":
     if not EXTENTS[0] < extent < EXTENTS[1]:
         raise UnsupportedInput(f"{name}: the mesh is {extent:g} long; lengths from {EXTENTS[0]} to {EXTENTS[1]} may be")
     return mesh
+
+
+def _resolution(mesh: "Trimesh") -> int:
+    """Samples along the longest axis that make about `SAMPLES` in all: a slender shape deserves finer ones."""
+    extent = mesh.bounds[1] - mesh.bounds[0]
+    cube = float(np.prod(np.maximum(extent / extent.max(), 1 / FINEST)))
+    return min(FINEST, round((SAMPLES / cube) ** (1 / 3)))
 
 
 def write(signal: Signal, suffix: str) -> bytes:

@@ -35,7 +35,7 @@ class Shapes:
         return tensor(np.stack(turned).astype(np.float32)), None
 
     def centres(self, crop: Shape) -> Batch:
-        grids = [distance.from_voxels(v) for v in self.valid]
+        grids = [_features(v) for v in self.valid]
         made = [procedural.distance(generator(k), crop) for k in range(16)]
         return tensor(np.stack([_fitted(x, crop) for x in grids] + made).astype(np.float32)), None
 
@@ -44,7 +44,7 @@ class Shapes:
         return procedural.distance(rng, crop)
 
     def _grid(self, rng: np.random.Generator, crop: Shape) -> NDArray[np.float32]:
-        return _fitted(distance.from_voxels(self.voxels[rng.integers(len(self.voxels))]), crop)
+        return _fitted(_features(self.voxels[rng.integers(len(self.voxels))]), crop)
 
     def _mesh(self, rng: np.random.Generator, crop: Shape) -> NDArray[np.float32]:
         grid = self.meshes[rng.integers(len(self.meshes))]
@@ -55,6 +55,10 @@ class Shapes:
             if piece.min() < 0.5 < piece.max():
                 break
         return piece
+
+
+def _features(voxels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return distance.to_features(distance.from_voxels(voxels > 0))
 
 
 def _fitted(x: NDArray[np.float32], crop: Shape) -> NDArray[np.float32]:
