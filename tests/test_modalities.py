@@ -205,7 +205,9 @@ def test_fill_is_smooth_and_leaves_the_rest() -> None:
 def files(folder: Path) -> dict[str, str]:
     """A file of every kind, and the suffix it decodes to."""
     values = (280 + 5 * smooth(4, 18, 30)).astype(np.float32)
-    field = Signal.numbers(values[..., None], "field", dims=2, info=GLOBE | {"latitude": [85.0, -10.0], "variable": "t"})
+    field = Signal.numbers(
+        values[..., None], "field", dims=2, info=GLOBE | {"latitude": [85.0, -10.0], "variable": "t"}
+    )
     signals = {
         "field.nc": field,
         "volume.nii.gz": Signal.numbers(np.round(smooth(12, 14, 10) * 50).astype(np.int16), "volume"),

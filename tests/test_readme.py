@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import picture, sound
 from PIL import Image
@@ -37,6 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "holiday").mkdir()
     Image.fromarray(picture(30, 40)).save(folder / "holiday" / "one.png")
     (folder / "voice.flac").write_bytes(formats.write(Signal.sound(sound(4000, 1), 16000), ".flac"))
+    globe = {"latitude": [80.0, -20.0], "longitude": [0.0, 20.0], "units": "K", "variable": "t"}
+    steps = 280 + np.arange(3 * 9 * 18, dtype=np.float32).reshape(3, 9, 18, 1) % 7
+    weather = Signal.numbers(steps, "field", dims=2, info=globe)
+    (folder / "weather.nc").write_bytes(formats.write(weather, ".nc"))
+    head = Signal.numbers(np.arange(9 * 10 * 11, dtype=np.int16).reshape(9, 10, 11), "volume")
+    (folder / "head.nii.gz").write_bytes(formats.write(head, ".nii.gz"))
+    np.save(folder / "table.npy", np.sin(np.arange(300.0)).reshape(20, 15))
     shutil.copytree(ROOT / "docs", folder / "docs")
     return folder
 

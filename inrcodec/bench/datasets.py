@@ -81,7 +81,7 @@ class _Set:
 
 HELD_OUT_VOLUMES = ("ct_body_totalseg_example.nii.gz", "mr_body_totalseg_small.nii.gz", "mri_t2_fernando.nii.gz")
 
-# The honest part of each set. librispeech: the first 3 s of test-clean utterances, as COIN++, VC-INR and RECOMBINER
+# The honest part of each set. librispeech: the first 3 s of utterances, of test-clean as COIN++, VC-INR and RECOMBINER
 # take them. era5: the frames of the COIN++ test set alone, since the rest of the file is of other models and mostly
 # monthly means; climate: all frames of the file, as one batch. volumes: those that no network was trained on. ucf101:
 # the middle 240 x 240 x 24 of each clip, at 128 x 128 (VC-INR, appendix A); the papers do not say which filter shrinks
@@ -90,6 +90,7 @@ SETS = {
     "kodak": _Set("kodak", ("kodim*.png",), "image"),
     "cifar10": _Set("cifar10", ("test.npz",), "image", _pictures),
     "librispeech": _Set("speech/test", ("test-clean_*.flac",), "audio", _cut),
+    "librispeech-other": _Set("speech/test", ("test-other_*.flac",), "audio", _cut),
     "era5": _Set("climate", ("test.h5",), "field", _reanalysis),
     "ucf101": _Set("video", ("ucf101_*.avi",), "video", _cut),
     "climate": _Set("climate", ("test.h5",), "field"),
