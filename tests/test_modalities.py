@@ -1,5 +1,7 @@
 """Fields, volumes, films, shapes and arrays through the whole codec, with tiny networks of random weights."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -99,6 +101,34 @@ def test_items_of_a_batch_decode_alone_and_share_the_header() -> None:
     assert container.describe(data)["items"] == 7
     with pytest.raises(errors.UsageError, match="no item 7; the stream has 7"):
         codec.decode(data, item=7)
+
+
+def test_a_batch_of_pictures_is_written_one_by_one(tmp_path: Path) -> None:
+    images = Signal(np.stack([picture(9, 11, seed=k) for k in range(3)]), Signal.from_array(picture(9, 11)).format)
+    (tmp_path / "three.inr").write_bytes(encoded(images, model="tiny").data)
+    stream, out = str(tmp_path / "three.inr"), tmp_path / "one.png"
+    assert main(["decode", stream, "-o", str(out)]) == errors.OutputFailed.exit_code
+    assert main(["decode", stream, "-o", str(out), "--item", "1"]) == 0
+    assert formats.read(out).shape == (9, 11)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda b: b[:10], "10 bytes"),
+        (lambda b: b[:13] + b"\xff\xff\xff" + b[16:], "ends at byte"),
+        (lambda b: b[:8] + bytes(4) + b[12:], "units of 0"),
+        (lambda b: b[:12] + b"\x00" + b[13:], "0 channels"),
+        (lambda b: b[:16] + b"\xff" + b[17:], "description of the samples"),
+        (lambda b: b + b"\x01", "special values"),
+        (lambda b: b + b"\x01" + bytes(4) + b"\x00", "places of special values"),
+    ],
+)
+def test_damaged_descriptions_are_refused(change: Callable[[bytes], bytes], named: str) -> None:
+    data = encoded(Signal.numbers(smooth(9, 8).astype(np.float32), "array", info={"variable": "t"})).data
+    header, sections = container.read(data)
+    with pytest.raises(errors.CorruptStream, match=named):
+        codec.decode(container.write(replace(header, block=change(header.block)), sections))
 
 
 def test_a_batch_may_be_lazy() -> None:

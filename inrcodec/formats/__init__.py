@@ -52,6 +52,8 @@ def plain(modality: str, sort: str = "") -> str:
 
 WITH_VARIABLES = ("field", "volume", "shape", "array")
 
+SINGLE = ("image", "audio")  # kinds whose files hold one signal
+
 SUFFIXES = frozenset(suffix for module in MODULES.values() for suffix in module.SUFFIXES)
 
 
@@ -86,6 +88,8 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 def write(signal: Signal, suffix: str) -> bytes:
     """A signal → the bytes of a file of the kind that a suffix names. Raises OutputFailed."""
     check_suffix(suffix, signal.format.modality)
+    if signal.batch and signal.format.modality in SINGLE:
+        raise OutputFailed(f"the stream holds {signal.items} signals, a file of this kind one: name it with --item")
     return MODULES[signal.format.modality].write(signal, suffix)
 
 

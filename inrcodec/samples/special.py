@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from inrcodec.errors import CorruptStream, UsageError
 
 MAX_KINDS = 15
+MAX_SAMPLES = 1 << 31  # of the index
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,8 @@ class Special:
             raise CorruptStream(f"{count} special values, flag {own}, {len(data)} bytes")
         shape = shape if own else (1, *shape[1:])
         size = int(np.prod(shape, dtype=object))
+        if size > MAX_SAMPLES:
+            raise CorruptStream(f"the places of special values among {size} samples; the limit is {MAX_SAMPLES}")
         inflate = zlib.decompressobj(-15)
         try:
             raw = inflate.decompress(data[start:], size)
@@ -75,6 +78,8 @@ def find(values: NDArray[np.generic], fills: tuple[float, ...] = ()) -> Special 
     None if there are none. Raises UsageError if there are no others, or too many kinds.
     """
     kinds: list[float] = []
+    if values.size > MAX_SAMPLES:
+        raise UsageError(f"{values.size} samples with missing values among them; the limit is {MAX_SAMPLES}")
     index = np.zeros(values.shape, np.uint8)
     if values.dtype.kind == "f":
         kinds += [np.nan, np.inf, -np.inf]
