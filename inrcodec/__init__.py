@@ -1,4 +1,4 @@
-"""inrcodec: a codec for images on implicit neural representations.
+"""inrcodec: a codec for any signal on implicit neural representations.
 
 data = inrcodec.encode("photo.png", quality=60)
 pixels = inrcodec.decode(data)

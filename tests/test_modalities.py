@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from conftest import picture
 from numpy.typing import NDArray
@@ -150,6 +151,26 @@ def test_temperatures_on_the_globe_see_where_they_are() -> None:
     assert codec.decode(streams[2].data).mean() == pytest.approx(codec.decode(streams[0].data).mean() - 273.15, abs=0.2)
     region = codec.decode(streams[0].data, region=(10, 5, 12, 9))
     np.testing.assert_allclose(region, codec.decode(streams[0].data)[5:14, 10:22], atol=2e-3)
+
+
+def test_longitude_goes_around() -> None:
+    columns = np.cos(np.linspace(0, 2 * np.pi, 36, endpoint=False))
+    values = (280 + 9 * columns * np.linspace(0, 1, 18)[:, None]).astype(np.float32)
+    globe = GLOBE | {"longitude": [0.0, 10.0]}
+    field = codec.open_field(encoded(Signal.numbers(values, "field", info=globe)).data)
+    rows = torch.linspace(0.1, 0.9, 9)
+    left, right, on = (field(torch.stack([rows, torch.full_like(rows, x)], 1)) for x in (0.0, 1.0, 2.0))
+    torch.testing.assert_close(left, right)
+    torch.testing.assert_close(left, on)
+    beside = field(torch.stack([rows, torch.full_like(rows, 1 - 1e-4)], 1))
+    torch.testing.assert_close(left, beside, atol=1e-3, rtol=0)
+    # half way between the last column and the first
+    last, first = field.grid()[:, -1, 0], field.grid()[:, 0, 0]
+    middle = field(torch.stack([(torch.arange(18) + 0.5) / 18, torch.zeros(18)], 1))[:, 0]
+    assert (middle - (last + first) / 2).abs().max() < 0.6 * (last - first).abs().max() + 0.02
+    regional = codec.open_field(encoded(Signal.numbers(values, "field", info=GLOBE)).data)
+    ends = [regional(torch.stack([rows, torch.full_like(rows, x)], 1)) for x in (0.0, 1.0)]
+    assert not torch.allclose(*ends, atol=1e-3)
 
 
 def test_other_fields_take_the_network_for_any_plane() -> None:

@@ -19,7 +19,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 app = typer.Typer(
     cls=Group,
-    help="A neural image codec: files in, small .inr streams out, and back.",
+    help="A neural codec for any signal: files in, small .inr streams out, and back.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

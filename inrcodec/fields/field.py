@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inrcodec.methods.pyramid import Latents, PyramidModel
 
 TILES = {1: 1 << 18, 2: 512, 3: 64}  # output samples a side, by axes, that are evaluated at once
+SEAM = 3  # columns that are repeated on either side of a grid that goes around the globe
 REACH = 8  # samples around a window that its head depends on
 AT_ONCE = 1 << 17  # positions off the grid
 
@@ -137,15 +138,31 @@ class Field:
         if not len(positions):
             return positions.new_zeros(0, self.format.channels, dtype=torch.float32)
         size = torch.tensor(self.shape, device=positions.device)
-        positions = positions.clamp(min=-0.5).minimum(size - 0.5)
+        inside = positions.clamp(min=-0.5).minimum(size - 0.5)
+        if self._around:
+            inside = torch.stack([inside[:, 0], positions[:, 1].remainder(self.shape[1])], 1)
+        positions = inside
         low, high = positions.detach().amin(0), positions.detach().amax(0)
         window = tuple((int(a), int(b) + 2) for a, b in zip(low.clamp(min=0), high, strict=True))
+        across = self._around and (window[1][0] < SEAM or window[1][1] > self.shape[1] - SEAM)
+        if across:
+            window = (window[0], (0, self.shape[1]))
         parts = []
         for plane in range(len(self.planes)):
             start, r, g = self._context(plane, window)
+            if across:
+                start = (start[0], -SEAM)
+                r, g = (torch.cat([x[..., -SEAM:], x, x[..., :SEAM]], -1) for x in (r, g))
             local = (positions - torch.tensor(start, device=positions.device)).float()
             parts.append(self._features(self.model.head.evaluate(r, g, local), plane))
         return torch.cat(parts, 1)
+
+    @property
+    def _around(self) -> bool:
+        """Whether the last column is followed by the first: a field whose longitudes go around the globe."""
+        longitude = self.format.info.get("longitude", ()) if isinstance(self.format, ArrayFormat) else ()
+        whole = self.shape[-1] >= SEAM and len(longitude) == 2
+        return self.format.modality == "field" and whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
 
     def _synthesis(self, latents: "Latents", window: Window) -> tuple[Tensor, Tensor, Window]:
         return self.model.synthesis([y[None] for y in latents], self._op, self.shape, window, places=self.places)
