@@ -145,12 +145,22 @@ def test_temperatures_on_the_globe_see_where_they_are() -> None:
     here = Signal.numbers(field, "field", info=GLOBE)
     there = Signal.numbers(field, "field", info=GLOBE | {"longitude": [100.0, 4.0]})
     celsius = Signal.numbers(field - np.float32(273.15), "field", info=GLOBE | {"units": "degC"})
-    streams = [encoded(signal) for signal in (here, there, celsius)]
+    streams = [encoded(signal, model="tiny-sphere") for signal in (here, there, celsius)]
     payloads = [container.read(s.data)[1] for s in streams]
     assert payloads[0] != payloads[1]
     assert codec.decode(streams[2].data).mean() == pytest.approx(codec.decode(streams[0].data).mean() - 273.15, abs=0.2)
     region = codec.decode(streams[0].data, region=(10, 5, 12, 9))
     np.testing.assert_allclose(region, codec.decode(streams[0].data)[5:14, 10:22], atol=2e-3)
+
+
+def test_the_network_on_the_sphere_is_for_the_grid_it_was_trained_on() -> None:
+    fields = {
+        "tiny-sphere": ((46, 90), {"latitude": [90.0, -4.0]}),
+        "tiny-plane": ((46, 90), {"latitude": [-90.0, 4.0]}),
+    }
+    for name, (shape, place) in fields.items():
+        assert fitting.choose(Signal.numbers(np.zeros(shape, np.float32), "field", info=GLOBE | place)) == name
+    assert fitting.choose(Signal.numbers(np.zeros((45, 90), np.float32), "field", info=GLOBE)) == "tiny-plane"
 
 
 def test_longitude_goes_around() -> None:
