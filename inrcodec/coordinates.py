@@ -71,7 +71,7 @@ def positions(window: Window, out: tuple[int, ...], where: tuple[slice, ...]) ->
 def degrees(axis: list[float], n: int) -> NDArray[np.float64]:
     """Latitudes or longitudes of n samples: [start, step] of a regular axis, else all of them."""
     values = np.asarray(axis, np.float64)
-    return values[0] + values[1] * np.arange(n) if len(values) == 2 != n else values
+    return values[0] + values[1] * np.arange(n) if len(values) == 2 else values
 
 
 def unit_vectors(info: dict[str, Any], shape: tuple[int, ...]) -> Tensor:

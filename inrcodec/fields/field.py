@@ -160,7 +160,7 @@ class Field:
     @property
     def _around(self) -> bool:
         """Whether the last column is followed by the first: a field whose longitudes go around the globe."""
-        longitude = self.format.info.get("longitude", ()) if isinstance(self.format, ArrayFormat) else ()
+        longitude: list[float] = self.format.info.get("longitude", []) if isinstance(self.format, ArrayFormat) else []
         whole = self.shape[-1] >= SEAM and len(longitude) == 2
         return self.format.modality == "field" and whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
 
