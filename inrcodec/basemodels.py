@@ -21,7 +21,7 @@ from inrcodec.container import MODEL_ID_BYTES
 from inrcodec.errors import ModelDamaged, ModelMismatch, UnknownModel
 
 if TYPE_CHECKING:
-    from inrcodec.methods.pyramid import PyramidModel
+    from inrcodec.methods.method import Model
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def verify(info: ModelInfo) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def load(info: ModelInfo, device: str) -> "PyramidModel":
+def load(info: ModelInfo, device: str) -> "Model":
     """The networks on a device ("cpu", "cuda"), ready to run."""
-    from inrcodec.methods import pyramid
+    from inrcodec.methods.method import module
 
     try:
-        return pyramid.PyramidModel.from_bytes(verify(info)).to(device)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        return module(info.method).load(verify(info), {}).to(device)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelDamaged(f"{info.weights}: {str(error).splitlines()[0]}") from None

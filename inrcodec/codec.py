@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,18 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from inrcodec import basemodels, container, devices, files, fitting, formats, stream
-from inrcodec.adaptation import EFFORT_STEPS
-from inrcodec.container import METHODS, MODALITIES, Header
+from inrcodec import basemodels, bounds, container, devices, files, fitting, formats, recovery, stream
+from inrcodec.basemodels import ModelInfo
+from inrcodec.container import METHODS, MODALITIES, MODEL_ID_BYTES, Header
 from inrcodec.coordinates import output_grid
-from inrcodec.errors import OutOfMemory, UsageError
+from inrcodec.errors import CorruptStream, OutOfMemory, UsageError, VerificationFailed
 from inrcodec.fields.field import Field
 from inrcodec.fields.pyramid import operating_point
+from inrcodec.methods.method import WITHOUT_NETWORK, Model, Progress, module, name_of
 from inrcodec.methods.pyramid import PyramidModel
-from inrcodec.priors.context import OPERATING_POINTS
+from inrcodec.recovery import Sections
+from inrcodec.residual.lattice import Lattice
 from inrcodec.settings import Encoded, Settings
-from inrcodec.signal import Lazy, Signal
-from inrcodec.stream import Progress
+from inrcodec.signal import Lazy, SampleFormat, Signal
 from inrcodec.targets import Target, search
 
 MAX_PIXELS = formats.image.MAX_PIXELS
@@ -48,33 +50,52 @@ def encode(
 def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_: None) -> Encoded:
     """Encode a signal: find the operating point if a target was given, adapt, code, and decode what was coded."""
     started = time.monotonic()
-    info = basemodels.by_name(settings.model or fitting.choose(signal))
-    model = basemodels.load(info, devices.choose(settings.device))
-    fitting.check(signal, info, model)
+    info, model = _model(signal, settings)
 
-    def attempt(level: int, effort: int) -> Encoded:
+    def write(level: int, effort: int, lattice: Lattice | None = None) -> tuple[bytes, Header, SampleFormat]:
         octave, point = fitting.split(level)
         own = replace(signal, format=fitting.fitted(signal, info, octave))
         header = Header(
-            method=METHODS[info.method],
+            method=METHODS[info.method if info else settings.method],
             modality=MODALITIES[signal.format.modality],
-            model_id=info.id,
+            model_id=info.id if info else bytes(MODEL_ID_BYTES),
             shape=signal.shape,
             samples=own.format.to_byte(),
             operating_point=point,
             block=own.format.to_block(),
             items=signal.items if signal.batch else None,
         )
-        data = stream.write(own, header, model, EFFORT_STEPS[effort], progress)
+        return stream.write(own, header, model, effort, progress, lattice), header, own.format
+
+    def finish(data: bytes, header: Header, form: SampleFormat) -> Encoded:
         distortion = stream.compare(signal, data, model)  # the encoder's last act: decode what it wrote
-        return Encoded(data, header, own.format, distortion, time.monotonic() - started, signal.notes)
+        return Encoded(data, header, form, distortion, time.monotonic() - started, signal.notes)
+
+    def attempt(level: int, effort: int) -> Encoded:
+        return finish(*write(level, effort))
 
     with _memory(math.prod(signal.shape)):
+        lattice = bounds.lattice(settings, signal)
+        if lattice is not None:
+            given = settings.quality is not None or settings.lmbda is not None
+            level = _operating_point(settings, model) if given else None
+            found = bounds.smallest(write, lattice, level, settings.effort, model.points)
+            return bounds.verified(finish(*found), lattice)
         target = _target(settings, signal)
         if target is None:
-            return attempt(_operating_point(settings), settings.effort)
+            return attempt(_operating_point(settings, model), settings.effort)
         best, note = search(attempt, target, settings.effort, *fitting.levels(signal, info, model))
         return replace(best, seconds=time.monotonic() - started, notes=(*best.notes, *note))
+
+
+def verify(signal: Signal, encoded: Encoded, device: str, data: bytes) -> None:
+    """Decode a stream as a disk has it, and compare with what its encoder announced. Raises VerificationFailed."""
+    if data != encoded.data:
+        raise VerificationFailed(f"{len(data)} bytes read back are not the {len(encoded.data)} bytes written")
+    _, _, model = _open(data, False, device, math.prod(signal.shape))
+    found, announced = stream.compare(signal, data, model).rmse, encoded.distortion.rmse
+    if not math.isclose(found, announced, rel_tol=0.01):
+        raise VerificationFailed(f"the stream decodes with an RMSE of {found:.6g}, not {announced:.6g}")
 
 
 def decode(
@@ -85,6 +106,7 @@ def decode(
     size: tuple[int, ...] | None = None,
     region: tuple[int, ...] | None = None,
     preview: bool = False,
+    recover: bool = False,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
     progress: Progress = lambda *_: None,
@@ -94,9 +116,13 @@ def decode(
     Of a batch [N, *grid, C], or with `item` one of them.
     scale: any positive real. size: (width, height), or (samples,) of a sound. region: (x, y, width, height) in pixels
     of the original, or (start, samples), of which scale and size then speak. preview: data may end early,
-    what is there is decoded. Raises members of `inrcodec.errors`.
+    what is there is decoded. recover: what is intact of damaged data is decoded; a warning names what is lost, tiles
+    are coarser or blank and items of a batch NaN, or 0 where samples are integers.
+    Raises members of `inrcodec.errors`.
     """
-    signal = reconstruct(source, item, scale, size, region, preview, device, max_pixels, progress)
+    signal = reconstruct(source, item, scale, size, region, preview, device, max_pixels, progress, recover)
+    for note in signal.notes:
+        warnings.warn(note, stacklevel=2)
     return np.asarray(signal.values[...])
 
 
@@ -110,27 +136,39 @@ def reconstruct(
     device: str,
     max_pixels: int,
     progress: Progress,
+    recover: bool = False,
 ) -> Signal:
-    """As `decode`, with what a file needs besides the samples. The items of a batch are decoded when asked for."""
-    header, sections, model = _open(source, preview, device, max_pixels)
+    """As `decode`, with what a file needs besides the samples; its notes name what `recover` found to be lost.
+
+    The items of a batch are decoded when asked for.
+    """
+    header, sections, model = _open(source, preview, device, max_pixels, recover)
     form = stream.sample_format(header)
     window, out = output_grid(header.shape, scale, size, region, max_pixels)
-    total = (header.items or 1) if item is None else 1
+    wanted = range(header.items or 1) if item is None else [_item(header, item)]
+    total = len(wanted)
+    filler = math.nan if np.dtype(form.dtype).kind == "f" else 0
+    own, rest = stream.split(header, sections)
+    notes = recovery.losses(header, own, wanted, "NaN" if filler else "0") if recover else ()
+    if recover and rest and (notes or None in rest):
+        notes += (f"the error bound does not hold ({rest.count(None)} of its {len(rest)} sections are lost)",)
 
     def samples(k: int) -> NDArray[Any]:
         def advance(what: str, share: float) -> None:
             progress(what, ((k if total > 1 else 0) + share) / total)
 
+        if notes and header.items is not None and None in recovery.of_item(header, own, k):
+            return np.full((*out, form.channels), filler, form.dtype)
         with _memory(math.prod(header.shape)):
             return stream.read(header, sections, model, k).samples(scale, size, region, max_pixels, advance)
 
     changed = (*window, *out) != (*((0, n) for n in header.shape), *header.shape)
     if header.items is not None and item is None:
         lazy = Lazy(samples, (header.items, *out, form.channels), np.dtype(form.dtype))
-        return Signal(lazy, form.placed(window, out, header.items) if changed else form)
+        return Signal(lazy, form.placed(window, out, header.items) if changed else form, notes)
     k = _item(header, item)
     form = form if header.items is None else form.of_item(k, header.shape)
-    return Signal(samples(k), form.placed(window, out) if changed else form)
+    return Signal(samples(k), form.placed(window, out) if changed else form, notes)
 
 
 def open_field(
@@ -157,13 +195,52 @@ def _bytes(source: Path | str | bytes) -> bytes:
 
 
 def _open(
-    source: Path | str | bytes, preview: bool, device: str, max_pixels: int
-) -> tuple[Header, list[bytes], PyramidModel]:
+    source: Path | str | bytes, preview: bool, device: str, max_pixels: int, recover: bool = False
+) -> tuple[Header, Sections, Model]:
     """A stream that this program can decode, and the base network it needs."""
+    if preview and recover:
+        raise UsageError("preview and recover exclude each other")
     data = _bytes(source)
-    header, sections = container.read(data, prefix=preview)
+    header, sections = container.salvage(data) if recover else container.read(data, prefix=preview)
     stream.check(header, len(container.read_header(data)[1]), max_pixels)
-    return header, sections, basemodels.load(basemodels.by_id(header.model_id), devices.choose(device))
+    method, device = name_of(header.method) or "", devices.choose(device)
+    if method in WITHOUT_NETWORK:
+        return header, sections, module(method).load(None, {}).to(device)
+    info = basemodels.by_id(header.model_id)
+    if info.method != method:
+        raise CorruptStream(f"the stream is of method {method}, its base network {info.name} of {info.method}")
+    model, planes = basemodels.load(info, device), stream.sample_format(header).planes
+    if model.dims != len(header.shape) or max(map(len, planes)) > model.channels:
+        raise CorruptStream(
+            f"base network {info.name} is for {model.dims} axes and {model.channels} channels at once, "
+            f"the stream has {len(header.shape)} and {max(map(len, planes))}"
+        )
+    return header, sections, model
+
+
+def _model(signal: Signal, settings: Settings) -> tuple[ModelInfo | None, Model]:
+    """The base network, if the method has one, and the model to encode with. Raises UsageError."""
+    device = devices.choose(settings.device)
+    info = basemodels.by_name(settings.model) if settings.model else fitting.choose(signal, settings.method)
+    if info is not None:
+        if settings.options or settings.preset:
+            raise UsageError(f"method {info.method} has no options: those of base network {info.name} are trained")
+        model = basemodels.load(info, device)
+    else:
+        model = _without_network(settings, device)
+    fitting.check(signal, info, model)
+    return info, model
+
+
+def _without_network(settings: Settings, device: str) -> Model:
+    found = module(settings.method)
+    presets: dict[str, dict[str, object]] = getattr(found, "PRESETS", {})
+    if settings.preset is not None and settings.preset not in presets:
+        raise UsageError(f"{settings.method} has no preset '{settings.preset}'; there are {', '.join(presets)}")
+    try:
+        return found.load(None, presets.get(settings.preset or "", {}) | dict(settings.options)).to(device)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{settings.method}: {error}") from None
 
 
 def _item(header: Header, item: int | None) -> int:
@@ -187,11 +264,13 @@ def _memory(positions: int) -> Iterator[None]:
         raise OutOfMemory(f"not enough memory for {positions} samples") from None
 
 
-def _operating_point(settings: Settings) -> int:
+def _operating_point(settings: Settings, model: Model) -> int:
     if settings.lmbda is not None:
+        if not isinstance(model, PyramidModel):
+            raise UsageError(f"lmbda is for the pyramid; method {settings.method} has quality and targets")
         return operating_point(settings.lmbda)
     quality = 50.0 if settings.quality is None else settings.quality
-    return round(quality / 100 * (OPERATING_POINTS - 1))
+    return round(quality / 100 * (model.points - 1))
 
 
 def _target(settings: Settings, signal: Signal) -> Target[Encoded] | None:

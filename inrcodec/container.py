@@ -1,8 +1,8 @@
 """The container: header + sections ⇄ bytes. The only file that knows byte offsets; docs/format.md is normative.
 
 magic 4 · version 1 · method 1 · modality 1 · model id 6 · shape varints · [items varint] · sample format 1
-· operating point 1 · [modality block] · section count varint · section lengths varints · sections
-· CRC-32 of all before it
+· operating point 1 · [modality block] · section count varint · section lengths varints
+· [section checks 2 each · CRC-32 of all before it] · sections · CRC-32 of all before it
 """
 
 import json
@@ -16,7 +16,17 @@ MAGIC = b"\x89INR"
 VERSION = 1
 MODEL_ID_BYTES = 6
 
-METHODS = {"pyramid": 1}
+METHODS = {
+    "pyramid": 1,
+    "coin": 2,
+    "coinpp": 3,
+    "functa": 4,
+    "mscn": 5,
+    "vcinr": 6,
+    "flowcoin": 7,
+    "doh": 8,
+    "spatial-functa": 9,
+}
 MODALITIES = {"image": 1, "audio": 2, "field": 3, "volume": 4, "video": 5, "shape": 6, "array": 7}
 DTYPES = (
     "bool",
@@ -39,6 +49,12 @@ MAX_ITEMS = 1 << 20
 MAX_SECTIONS = 1 << 20
 MAX_BLOCK = 1 << 24
 
+CHECKED_FROM = 4096
+CHECKED_SECTION = 256
+"""Bytes of a payload, and of a section on average, from which `write` adds section checks: 4 bytes and 2 a section are
+then below 1 % of the file (0.25 % of an image). Smaller files are soon sent again."""
+
+_CHECKS_FLAG, _RESIDUAL_FLAG = 0x80, 0x40  # in the method byte
 # In the modality byte: id in bits 0-3, bit 4 = number of items follows, axes − 1 in bits 5-6, bit 7 = block follows.
 _ID, _ITEMS_FLAG, _AXES_SHIFT, _BLOCK_FLAG = 0x0F, 0x10, 5, 0x80
 _LEVELS = 3  # the sections of a pyramid come in so many runs of equal length
@@ -48,7 +64,7 @@ _LEVELS = 3  # the sections of a pyramid come in so many runs of equal length
 class Header:
     """What a stream says before its payload. All fields are plain integers and bytes."""
 
-    method: int  # 1…255, see METHODS
+    method: int  # 1…63, see METHODS
     modality: int  # 1…15, see MODALITIES
     model_id: bytes  # first 6 bytes of the SHA-256 of the base network; zeros where a method has none
     shape: tuple[int, ...]  # grid of an item, 1 to 4 axes, each 1…2^32
@@ -56,14 +72,18 @@ class Header:
     operating_point: int  # 0…255
     block: bytes = b""  # what only this modality needs
     items: int | None = None  # of a batch, else None
+    residual: bool = False  # sections follow that bound the error of the samples: one, and one for each item
 
 
 def write(header: Header, sections: list[bytes]) -> bytes:
     """Header and sections, coarse to fine → the bytes of a file."""
     modality = header.modality | (len(header.shape) - 1) << _AXES_SHIFT | (_BLOCK_FLAG if header.block else 0)
     modality |= 0 if header.items is None else _ITEMS_FLAG
+    payload = sum(map(len, sections))
+    checked = payload >= max(CHECKED_FROM, CHECKED_SECTION * len(sections))
     out = bytearray(MAGIC)
-    out += bytes((VERSION, header.method, modality))
+    flags = (_CHECKS_FLAG if checked else 0) | (_RESIDUAL_FLAG if header.residual else 0)
+    out += bytes((VERSION, header.method | flags, modality))
     out += header.model_id
     for side in header.shape:
         out += _varint(side)
@@ -75,57 +95,116 @@ def write(header: Header, sections: list[bytes]) -> bytes:
     out += _varint(len(sections))
     for section in sections:
         out += _varint(len(section))
+    if checked:
+        for section in sections:
+            out += _check(section)
+        out += _crc(out)
     for section in sections:
         out += section
-    return bytes(out + zlib.crc32(out).to_bytes(4, "little"))
+    return bytes(out + _crc(out))
 
 
 def read(data: bytes, prefix: bool = False) -> tuple[Header, list[bytes]]:
     """The bytes of a file → header and sections.
 
-    With `prefix`, data may end early: the sections that are complete are returned, unverified.
+    With `prefix`, data may end early: the sections that are complete are returned, verified if they have checks.
     Raises NotAStream, UnsupportedVersion, TruncatedStream, CorruptStream or LimitExceeded.
     """
-    header, lengths, start = read_header(data)
-    sections, position = [], start
-    for length in lengths:
-        if position + length > len(data):
-            break
-        sections.append(data[position : position + length])
-        position += length
-    expected = start + sum(lengths) + 4
-    if len(data) < expected:
-        if prefix:
-            return header, sections
-        raise TruncatedStream(f"the stream has {len(data)} of {expected} bytes")
-    if len(data) > expected:
-        raise CorruptStream(f"{len(data) - expected} bytes follow the end of the stream")
-    stored, computed = int.from_bytes(data[-4:], "little"), zlib.crc32(data[:-4])
-    if stored != computed:
+    table = _Table.read(data)
+    sections, missing = table.sections(data), table.end + 4 - len(data)
+    if missing > 0 and not prefix:
+        raise TruncatedStream(f"the stream has {len(data)} of {table.end + 4} bytes")
+    if missing < 0:
+        raise CorruptStream(f"{-missing} bytes follow the end of the stream")
+    if damaged := table.damaged(sections):
+        raise CorruptStream(f"damaged: {_numbers(damaged)} of sections 0 to {len(table.lengths) - 1}")
+    if not missing and data[-4:] != _crc(data[:-4]):
+        computed, stored = int.from_bytes(_crc(data[:-4]), "little"), int.from_bytes(data[-4:], "little")
         raise CorruptStream(f"the check sum is {computed:08x}, the stream says {stored:08x}")
-    return header, sections
+    return table.header, sections
+
+
+def salvage(data: bytes) -> tuple[Header, list[bytes | None]]:
+    """The bytes of a damaged file → header and its sections, None for those that are incomplete or fail their check.
+
+    Bytes after the end are left out. Raises what `read_header` raises, and CorruptStream for a stream without section
+    checks that is complete: nothing then says which sections are damaged.
+    """
+    table = _Table.read(data)
+    sections, data = table.sections(data), data[: table.end + 4]
+    if table.checks is None and len(data) == table.end + 4 and data[-4:] != _crc(data[:-4]):
+        raise CorruptStream("damaged, and without section checks that would say where; nothing can be recovered")
+    damaged = set(table.damaged(sections))
+    found = [None if k in damaged else section for k, section in enumerate(sections)]
+    return table.header, found + [None] * (len(table.lengths) - len(found))
 
 
 def read_header(data: bytes) -> tuple[Header, list[int], int]:
-    """The header, the length of every section, and where the first section starts."""
-    if data[:4] != MAGIC[: len(data)] or not data:
-        raise NotAStream(f"not an inrcodec stream: it starts with {data[:4].hex(' ') or 'nothing'}")
-    reader = _Reader(data, 4)
-    version = reader.byte()
-    if version != VERSION:
-        raise UnsupportedVersion(f"the stream has format version {version}; this program reads version {VERSION}")
-    method, modality = reader.byte(), reader.byte()
-    model_id = reader.take(MODEL_ID_BYTES)
-    shape = tuple(reader.varint("a side", 1, MAX_SIDE) for _ in range((modality >> _AXES_SHIFT & 3) + 1))
-    items = reader.varint("the number of items", 1, MAX_ITEMS) if modality & _ITEMS_FLAG else None
-    samples, operating_point = reader.byte(), reader.byte()
-    block = reader.take(reader.varint("the modality block", 1, MAX_BLOCK)) if modality & _BLOCK_FLAG else b""
-    count = reader.varint("the number of sections", 0, MAX_SECTIONS)
-    if count > len(data) - reader.position:  # every length takes a byte: do not loop on a lie
-        raise TruncatedStream(f"{count} section lengths announced, {len(data) - reader.position} bytes left")
-    lengths = [reader.varint("a section", 0, 1 << 40) for _ in range(count)]
-    header = Header(method, modality & _ID, model_id, shape, samples, operating_point, block, items)
-    return header, lengths, reader.position
+    """The header, the length of every section, and where the first section starts.
+
+    Raises NotAStream, UnsupportedVersion, TruncatedStream, CorruptStream or LimitExceeded.
+    """
+    table = _Table.read(data)
+    return table.header, table.lengths, table.start
+
+
+@dataclass(frozen=True)
+class _Table:
+    """All that precedes the payload."""
+
+    header: Header
+    lengths: list[int]
+    checks: bytes | None  # 2 bytes a section
+    start: int  # of the payload
+
+    @property
+    def end(self) -> int:
+        """Of the payload."""
+        return self.start + sum(self.lengths)
+
+    def sections(self, data: bytes) -> list[bytes]:
+        """Those that are complete."""
+        found, position = [], self.start
+        for length in self.lengths:
+            if position + length > len(data):
+                break
+            found.append(data[position : position + length])
+            position += length
+        return found
+
+    def damaged(self, sections: list[bytes]) -> list[int]:
+        """Numbers of the sections that fail their check, as far as there are checks."""
+        checks = self.checks
+        return [k for k, s in enumerate(sections) if checks is not None and _check(s) != checks[2 * k : 2 * k + 2]]
+
+    @classmethod
+    def read(cls, data: bytes) -> "_Table":
+        if data[:4] != MAGIC[: len(data)] or not data:
+            raise NotAStream(f"not an inrcodec stream: it starts with {data[:4].hex(' ') or 'nothing'}")
+        reader = _Reader(data, 4)
+        version = reader.byte()
+        if version != VERSION:
+            raise UnsupportedVersion(f"the stream has format version {version}; this program reads version {VERSION}")
+        method, modality = reader.byte(), reader.byte()
+        model_id = reader.take(MODEL_ID_BYTES)
+        shape = tuple(reader.varint("a side", 1, MAX_SIDE) for _ in range((modality >> _AXES_SHIFT & 3) + 1))
+        items = reader.varint("the number of items", 1, MAX_ITEMS) if modality & _ITEMS_FLAG else None
+        samples, operating_point = reader.byte(), reader.byte()
+        block = reader.take(reader.varint("the modality block", 1, MAX_BLOCK)) if modality & _BLOCK_FLAG else b""
+        count = reader.varint("the number of sections", 0, MAX_SECTIONS)
+        if count > len(data) - reader.position:  # every length takes a byte: do not loop on a lie
+            raise TruncatedStream(f"{count} section lengths announced, {len(data) - reader.position} bytes left")
+        lengths = [reader.varint("a section", 0, 1 << 40) for _ in range(count)]
+        checks = None
+        if method & _CHECKS_FLAG:
+            checks = reader.take(2 * count)
+            computed = _crc(data[: reader.position])
+            if reader.take(4) != computed:
+                raise CorruptStream("the header is damaged: it fails its check sum")
+        residual = bool(method & _RESIDUAL_FLAG)
+        number = method & ~(_CHECKS_FLAG | _RESIDUAL_FLAG)
+        header = Header(number, modality & _ID, model_id, shape, samples, operating_point, block, items, residual)
+        return cls(header, lengths, checks, reader.position)
 
 
 def describe(data: bytes) -> dict[str, object]:
@@ -135,22 +214,27 @@ def describe(data: bytes) -> dict[str, object]:
     channels and bits of an image; seconds, rate, channels and samples of a sound; frames and rate of a film; else
     shape, samples, channels and what the file said (variable, units); items of a batch;
     operating_point; bytes: what is there; header_bytes: all but the payload, check sum included; payload_bytes: as
-    announced; sections: how many; section_bytes: their sizes, one list per level, coarse to fine; bits_per_pixel,
+    announced; sections: how many; section_bytes: the sizes of those of the field, one list per level, coarse to fine;
+    residual_bytes: all that bounds the error, if there is a bound; bits_per_pixel,
     kilobits_per_second or bits_per_sample: of what is there; check_sum: "matches", "does not match" or "missing";
+    section_checks: whether there are any; damaged_sections: the numbers, from 0, of those that fail theirs;
     missing_bytes, surplus_bytes.
     Raises what `read_header` raises.
     """
-    header, lengths, start = read_header(data)
+    table = _Table.read(data)
+    header, lengths, start = table.header, table.lengths, table.start
     payload = sum(lengths)
     missing = start + payload + 4 - len(data)
-    sizes: list[object] = list(lengths)
-    if header.method == METHODS["pyramid"] and header.items is None and sizes and len(sizes) % _LEVELS == 0:
-        run = len(sizes) // _LEVELS
-        sizes = [lengths[k : k + run] for k in range(0, len(lengths), run)]
+    extra = 1 + (header.items or 1) if header.residual else 0
+    own, residual = lengths[: len(lengths) - extra], lengths[len(lengths) - extra :]
+    sizes: list[object] = list(own)
+    if header.method == METHODS["pyramid"] and header.items is None and own and len(own) % _LEVELS == 0:
+        run = len(own) // _LEVELS
+        sizes = [own[k : k + run] for k in range(0, len(own), run)]
     if missing:
         check_sum = "missing" if missing > 0 else "does not match"
     else:
-        check_sum = "matches" if int.from_bytes(data[-4:], "little") == zlib.crc32(data[:-4]) else "does not match"
+        check_sum = "matches" if data[-4:] == _crc(data[:-4]) else "does not match"
     return {
         "format_version": VERSION,
         "method": _name(METHODS, header.method),
@@ -164,8 +248,11 @@ def describe(data: bytes) -> dict[str, object]:
         "payload_bytes": payload,
         "sections": len(lengths),
         "section_bytes": sizes,
+        **({"residual_bytes": sum(residual)} if header.residual else {}),
         **_rate(header, len(data)),
         "check_sum": check_sum,
+        "section_checks": table.checks is not None,
+        "damaged_sections": table.damaged(table.sections(data)),
         "missing_bytes": max(missing, 0),
         "surplus_bytes": max(-missing, 0),
     }
@@ -249,6 +336,20 @@ class _Reader:
                     raise LimitExceeded(f"{what} is {value}; allowed are {low} to {high}")
                 return value
         raise CorruptStream(f"{what} is longer than 6 bytes")
+
+
+def _check(section: bytes) -> bytes:
+    return (zlib.crc32(section) & 0xFFFF).to_bytes(2, "little")
+
+
+def _crc(data: bytes | bytearray) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "little")
+
+
+def _numbers(values: list[int]) -> str:
+    """ "1, 2, 5", or the first ones of many."""
+    shown = ", ".join(map(str, values[:8]))
+    return shown if len(values) <= 8 else f"{shown}, … ({len(values)} in all)"
 
 
 def _varint(value: int) -> bytes:

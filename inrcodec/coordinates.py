@@ -85,3 +85,9 @@ def unit_vectors(info: dict[str, Any], shape: tuple[int, ...]) -> Tensor:
     flat, up = np.cos(latitude)[:, None], np.sin(latitude)[:, None]
     x, y = flat * np.cos(longitude), flat * np.sin(longitude)
     return torch.from_numpy(np.stack([x, y, np.broadcast_to(up, x.shape)])[None].astype(np.float32))
+
+
+def patch_coordinates(side: int, dims: int) -> Tensor:
+    """The centres of the samples of a patch, [side^dims, dims] in [−1, 1], slowest axis first (COIN++, 4.3)."""
+    axis = (torch.arange(side) + 0.5) * (2 / side) - 1
+    return torch.cartesian_prod(*[axis] * dims).view(-1, dims)

@@ -4,7 +4,7 @@ A table is a probability distribution over an alphabet 0…n−1, given as integ
 inside a part they are sorted by table, so that each table codes its symbols in one call.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol
@@ -42,7 +42,7 @@ def _runs(indices: Ints) -> tuple[Ints, list[tuple[int, int, int]]]:
     return order, [(int(ranked[a]), a, b) for a, b in pairwise(edges) if b > a]
 
 
-def encode(parts: list[tuple[Ints, Ints]], tables: Tables) -> bytes:
+def encode(parts: Sequence[tuple[Ints, Ints]], tables: Tables) -> bytes:
     """Parts (symbols [N], table indices [N]) in decoding order → bytes."""
     coder = AnsCoder()
     for symbols, indices in reversed(parts):  # a stack: what is coded last is decoded first

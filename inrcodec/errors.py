@@ -9,6 +9,7 @@
 | 6    | NothingToDo        | a directory without a file to code                                   |
 | 7    | OutputExists       | the output is there already and overwriting was not asked for        |
 | 8    | OutputFailed       | the output cannot be written (read-only, disk full, unknown format)  |
+| 9    | VerificationFailed | what was written does not decode as announced (`--test`)             |
 | 10   | UnknownModel       | no base network of this name is installed                            |
 | 11   | ModelMismatch      | the stream needs another base network than the one installed         |
 | 12   | ModelDamaged       | a base network's files are incomplete or fail their hash             |
@@ -19,6 +20,7 @@
 | 24   | LimitExceeded      | the dimensions exceed the limit (`--max-pixels`)                     |
 | 25   | OutOfMemory        | not enough memory, on the host or on the accelerator                 |
 | 26   | DeviceUnavailable  | the device asked for is not present                                  |
+| 27   | Recovered          | what is intact was decoded, the rest is lost (`--recover`)           |
 
 The codes are frozen: a new error takes a new number. Any other exception that escapes is a bug of ours.
 """
@@ -61,6 +63,10 @@ class OutputFailed(InrcodecError):
     exit_code = 8
 
 
+class VerificationFailed(InrcodecError):
+    exit_code = 9
+
+
 class UnknownModel(InrcodecError):
     exit_code = 10
 
@@ -99,3 +105,7 @@ class OutOfMemory(InrcodecError):
 
 class DeviceUnavailable(InrcodecError):
     exit_code = 26
+
+
+class Recovered(InrcodecError):
+    exit_code = 27

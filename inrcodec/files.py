@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -184,35 +185,88 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read() if sys.stdin else b""
 
 
-def write(target: Path | None, data: bytes) -> None:
+def write(target: Path | None, data: bytes, check: Callable[[bytes], None] | None = None) -> None:
     """Write a whole file, or to standard output. Raises OutputFailed, and then nothing has changed on disk.
 
-    The bytes go to a temporary sibling first, which then takes the name; an existing file is replaced.
+    The bytes go to a temporary sibling first, which takes the name once it lies on the disk; until then an existing
+    file stays as it is. check: given the bytes as the disk has them before the file takes its name; what it raises
+    goes on to the caller, and nothing has changed on disk. Needs a regular file.
     """
     with _failing(target):
-        if target is None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            return
-        place = Path(os.path.realpath(target))  # a link keeps pointing where it did
-        if os.path.exists(place) and not os.path.isfile(place):
+        place = None if target is None else Path(os.path.realpath(target))  # a link keeps pointing where it did
+        if place is not None and (os.path.isfile(place) or not os.path.exists(place)):
+            _replace(place, data, check)
+        elif check is not None:
+            raise OutputFailed(f"{target or 'standard output'}: not a file that can be read back and tested")
+        elif place is not None:
             place.write_bytes(data)  # a device or a pipe is written to, never replaced
         else:
-            _replace(place, data)
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
 
 
-def _replace(place: Path, data: bytes) -> None:
-    temporary = place.with_name(f".inrcodec-{os.urandom(6).hex()}.part")
+def temporary_name() -> str:
+    """A name for an output in the making, of a fixed length. Only kill -9 or a power cut leave such a file behind."""
+    return f".inrcodec-{os.urandom(6).hex()}.part"
+
+
+def _replace(place: Path, data: bytes, check: Callable[[bytes], None] | None) -> None:
+    temporary = place.with_name(temporary_name())
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(_from_disk(temporary))
         os.replace(temporary, place)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    _sync(place.parent)
+
+
+def _from_disk(path: Path) -> bytes:
+    """The bytes of a file that was synced, read anew where the system can be told to forget its copy in memory."""
+    with path.open("rb") as file:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return file.read()
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows; or a folder that may be written to, but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """What differs once a file is changed or another takes its name. Raises InputNotFound."""
+    try:
+        found = path.stat()
+    except OSError:
+        raise InputNotFound(f"{path}: there is no such file") from None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def delete(source: Path, known: tuple[int, ...]) -> None:
+    """Delete an input that is still what it was when `identity` gave `known`. Raises UnreadableInput, OutputFailed."""
+    if identity(source) != known:
+        raise UnreadableInput(f"{source}: changed while it was encoded, and is kept")
+    try:
+        source.unlink()
+    except OSError as error:
+        raise OutputFailed(f"{source}: cannot be deleted ({error.strerror or error})") from None
 
 
 @contextlib.contextmanager

@@ -9,10 +9,12 @@ import math
 
 import torch
 
+from inrcodec import basemodels
 from inrcodec.basemodels import ModelInfo
 from inrcodec.errors import UsageError
 from inrcodec.fields.pyramid import LMBDA_HALF_RANGE
 from inrcodec.formats.cf import is_temperature
+from inrcodec.methods.method import WITHOUT_NETWORK, Model
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.priors.tables import LARGEST
@@ -44,8 +46,25 @@ DEFAULT = {
 """The base network that `encode` takes for a kind of signals."""
 
 
-def choose(signal: Signal) -> str:
-    """The name of the base network for a signal, unless the user names one."""
+def choose(signal: Signal, method: str = "pyramid") -> ModelInfo | None:
+    """The base network for a signal, unless the user names one; None for a method that has none.
+
+    Raises UsageError if no network of the method is for such signals.
+    """
+    if method in WITHOUT_NETWORK:
+        return None
+    if method == "pyramid":
+        return basemodels.by_name(_pyramid(signal))
+    own = [info for info in basemodels.installed() if info.method == method]
+    for info in own:
+        if info.modality == signal.format.modality:
+            return info
+    kinds = ", ".join(sorted({info.modality for info in own})) or "nothing"
+    raise UsageError(f"method {method} has base networks for {kinds}; this is of kind '{signal.format.modality}'")
+
+
+def _pyramid(signal: Signal) -> str:
+    """The name of the pyramid for a signal."""
     form = signal.format
     kind = form.modality
     if isinstance(form, AudioFormat) and form.rate >= WIDE_BAND:
@@ -65,22 +84,24 @@ def _known(signal: Signal) -> bool:
     return is_temperature(info) is not None and signal.shape == GRID and list(info["latitude"]) == NORTH_FIRST
 
 
-def check(signal: Signal, info: ModelInfo, model: PyramidModel) -> None:
+def check(signal: Signal, info: ModelInfo | None, model: Model) -> None:
     """Raises UsageError if the network is not for such a signal."""
-    dims, channels = model.config.dims, max(len(plane) for plane in signal.format.planes)
-    if dims != signal.format.dims or channels > model.config.channels:
+    dims, channels = model.dims, max(len(plane) for plane in signal.format.planes)
+    if info is None:
+        return
+    if dims != signal.format.dims or channels > model.channels:
         raise UsageError(
-            f"base network {info.name} is for {dims} axes and {model.config.channels} channels at once;"
+            f"base network {info.name} is for {dims} axes and {model.channels} channels at once;"
             f" this {signal.format.modality} has {signal.format.dims} and {channels}"
         )
     if info.range and not (isinstance(signal.format, ArrayFormat) and is_temperature(signal.format.info)):
         raise UsageError(f"base network {info.name} is for temperatures on the sphere")
 
 
-def levels(signal: Signal, info: ModelInfo, model: PyramidModel) -> tuple[int, int]:
+def levels(signal: Signal, info: ModelInfo | None, model: Model) -> tuple[int, int]:
     """The lowest and the highest level at which no latent overflows."""
-    if not isinstance(signal.format, ArrayFormat) or info.range:
-        return 0, OPERATING_POINTS - 1
+    if not isinstance(signal.format, ArrayFormat) or info is None or info.range or not isinstance(model, PyramidModel):
+        return 0, model.points - 1
     config, points = model.config, torch.arange(OPERATING_POINTS, device=model.device)
     gain = model.synthesis.gain(config.levels - 1, points)[:, 0].flatten()
     # the low band grows by √2 along each axis at each level
@@ -98,13 +119,13 @@ def split(level: int) -> tuple[int, int]:
     return octave, level - octave * OCTAVE
 
 
-def fitted(signal: Signal, info: ModelInfo, octave: int) -> SampleFormat:
+def fitted(signal: Signal, info: ModelInfo | None, octave: int) -> SampleFormat:
     """The format of a signal with its numbers mapped to features. Raises UsageError."""
     form = signal.format
     if not isinstance(form, ArrayFormat):
         return form
-    if info.range and (kelvin := is_temperature(form.info)):
+    if info is not None and info.range and (kelvin := is_temperature(form.info)):
         (low, high), (offset, scale) = info.range, kelvin  # kelvin = offset + scale · sample
         return form.fitted(((low + high) / 2 - offset) / scale, (high - low) / scale)
     low, high = (0.0, 1.0) if form.modality == "shape" else signal.extent
-    return form.fitted(low + (high - low) / 2, (high - low or NOTHING) / info.span / FACTOR**octave)
+    return form.fitted(low + (high - low) / 2, (high - low or NOTHING) / (info.span if info else 1.0) / FACTOR**octave)

@@ -1,19 +1,24 @@
 """How to encode, and what came of it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
-from inrcodec.adaptation import EFFORT_STEPS
-from inrcodec.container import Header
+from inrcodec.container import METHODS, Header
 from inrcodec.errors import UsageError
 from inrcodec.signal import SampleFormat
 
+MAX_EFFORT = 9
+
 AIMS = ("quality", "lmbda", "target_bpp", "target_kbps", "target_psnr", "target_snr", "target_rmse", "target_bytes")
+BOUNDS = ("max_error", "max_rel_error", "lossless")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to encode. At most one of quality, lmbda and the targets; none means quality 50."""
+    """How to encode. At most one of quality, lmbda and the targets; none is quality 50, with a bound the smallest."""
 
     quality: float | None = None  # 0…100
     lmbda: float | None = None  # λ of R + λ·D, R in bits per position, D in 255²·MSE of the features
@@ -23,8 +28,14 @@ class Settings:
     target_snr: float | None = None  # dB
     target_rmse: float | None = None  # root mean squared error in the units of the samples
     target_bytes: int | None = None
+    max_error: float | None = None  # of any sample, in the units of the variable; with quality or lmbda, or neither
+    max_rel_error: float | None = None  # the same, as a part of the range of the samples
+    lossless: bool = False  # every sample comes back, of integers
     effort: int = 5  # 0 = amortised start only … 9 = hundreds of adaptation steps
+    method: str = "pyramid"
     model: str | None = None  # the name of a base network; None = the one for such a signal
+    preset: str | None = None  # named options of a method without a base network
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # of such a method, on top
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -35,10 +46,19 @@ class Settings:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (value == 0 and name != "quality"):
                 raise UsageError(f"{name} must be positive, not {value}")
+        bounds = [name for name in BOUNDS if getattr(self, name)]
+        if len(bounds) > 1 or bounds and set(given) - {"quality", "lmbda"}:
+            raise UsageError(f"{' and '.join([*bounds, *given])} exclude each other")
+        for name in ("max_error", "max_rel_error"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} must be positive, not {value}; integers can be coded lossless")
         if self.quality is not None and self.quality > 100:
             raise UsageError(f"quality must be within 0 and 100, not {self.quality}")
-        if not 0 <= self.effort < len(EFFORT_STEPS):
-            raise UsageError(f"effort must be within 0 and {len(EFFORT_STEPS) - 1}, not {self.effort}")
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise UsageError(f"effort must be within 0 and {MAX_EFFORT}, not {self.effort}")
+        if self.method not in METHODS:
+            raise UsageError(f"no method '{self.method}'; there are {', '.join(METHODS)}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,7 @@ class Encoded:
     distortion: Distortion
     seconds: float
     notes: tuple[str, ...]
+    bound: float | None = None  # of the error of every sample, in its units; 0: lossless
 
     @property
     def size(self) -> dict[str, int]:

@@ -1,92 +1,110 @@
-"""Between a signal and its container: which sections there are, and the order they come in.
-
-A signal on its own has `pyramid.SECTIONS` sections for every tile of every plane, all the coarse ones first, so that
-a prefix is a preview. A batch has one for every tile of every plane, item by item: each decodes without the others.
-"""
+"""Between a signal and its container: what every method shares."""
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from inrcodec import container
-from inrcodec.container import METHODS, MODALITIES, Header
-from inrcodec.coordinates import unit_vectors
-from inrcodec.errors import CorruptStream, LimitExceeded, TruncatedStream
+from inrcodec import container, recovery
+from inrcodec.container import MODALITIES, Header
+from inrcodec.errors import CorruptStream, LimitExceeded
 from inrcodec.fields.field import Field
-from inrcodec.methods import pyramid
+from inrcodec.methods.method import Model, Progress, missing, module, name_of
 from inrcodec.methods.pyramid import PyramidModel
+from inrcodec.recovery import Sections
+from inrcodec.residual import sections as residual
+from inrcodec.residual.lattice import Lattice, coarseness
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.special import fill
 from inrcodec.settings import Distortion
-from inrcodec.signal import DIMS, FORMATS, SampleFormat, Signal, Values
-from inrcodec.window import Shape, Window
-
-Progress = Callable[[str, float], None]
-"""(what is being done, share of it done 0…1)"""
+from inrcodec.signal import DIMS, FORMATS, SampleFormat, Signal
 
 
-def write(signal: Signal, header: Header, model: PyramidModel, steps: int, progress: Progress) -> bytes:
-    """Find the latents of every item, and code them."""
-    planes, runs, point = signal.format.planes, _runs(header), header.operating_point
-    total = signal.items * len(planes) * pyramid.tile_count(header.shape) * max(steps, 1)
-    places = _places(signal.format, header.shape, model)
-    done = 0
+def write(
+    signal: Signal, header: Header, model: Model, effort: int, progress: Progress, lattice: Lattice | None = None
+) -> bytes:
+    """Find the modulations of every item, and code them; with a lattice, also what the field leaves of the samples.
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("adapting", done / total)
+    A lattice that is not guided makes the field a constant, which costs next to nothing. Raises UsageError.
+    """
+    if lattice is None:
+        return container.write(header, model.write(signal, header, effort, progress))
+    form, ends = signal.format, np.array([[[0.0]], [[1.0]]]).repeat(signal.format.channels, -1)
+    feature = float(np.abs(np.diff(form.numbers(ends), axis=0)).max())  # in samples
+    lattice = replace(lattice, coarse=coarseness(lattice.step / feature))
+    blank = signal if lattice.guided else replace(signal, values=_constant(signal))
+    own = model.write(blank, header, effort if lattice.guided else 0, progress)
 
-    sections: list[list[bytes]] = [[] for _ in range(runs)]
-    for k in range(signal.items):
-        values, missing = signal.item(k), _missing(signal.format, k)
-        for channels in planes:
-            features = _features(values, signal.format, channels, model.config.channels, missing)
-            single = len(channels) < model.config.channels
-            latents = pyramid.find_latents(model, features, header.shape, point, single, steps, advance, places)
-            if not steps:
-                advance(pyramid.tile_count(header.shape))
-            coded = pyramid.write_symbols(model, latents, header.shape, point, single, runs)
-            for run, tiles in zip(sections, coded, strict=True):
-                run += tiles
-    return container.write(header, [section for run in sections for section in run])
+    def samples(k: int) -> NDArray[Any]:
+        values, absent = np.asarray(signal.item(k)[...]), missing(signal.format, k)
+        if absent is None:
+            return values
+        channels = [fill(values[..., c].astype(np.float32), absent[..., c]) for c in range(values.shape[-1])]
+        return np.where(absent, np.nan_to_num(np.stack(channels, -1)), np.where(absent, 0, values))
+
+    def numbers(k: int) -> NDArray[np.float64]:
+        return _field(header, own, model, k).precise().numbers()
+
+    rest = residual.write(lattice, signal.items, samples, numbers, signal.format.dtype)
+    return container.write(replace(header, residual=True), own + rest)
 
 
-def read(header: Header, sections: list[bytes], model: PyramidModel, item: int = 0) -> Field:
-    """The inverse of `write`, of one item; sections that a prefix lacks leave the finest latents at zero.
+def _constant(signal: Signal) -> NDArray[Any]:
+    """Values of the shape of a signal, all in the middle of its features."""
+    form, one = signal.format, np.full((1,) * len(signal.shape) + (signal.format.channels,), 0.5, np.float32)
+    return np.broadcast_to(form.from_features(one), signal.values.shape)
+
+
+def read(header: Header, sections: Sections, model: Model, item: int = 0) -> Field:
+    """The inverse of `write`, of one item. sections: None for those that a damaged stream lost.
 
     Raises CorruptStream, TruncatedStream.
     """
+    own, rest = split(header, sections)
+    recovery.check(header, own, item)
+    field = _field(header, own, model, item)
+    common, last = (rest[0], rest[1 + item]) if len(rest) > 1 + item else (None, None)
+    intact = None not in recovery.of_item(header, own, item)  # else there is nothing that the residual belongs to
+    if common is not None and last is not None and intact:
+        field.exact = cache(partial(_exact, field, common, last))
+    return field
+
+
+def _exact(field: Field, common: bytes, own: bytes) -> NDArray[Any]:
+    form, shape = field.format, field.shape
+    values = residual.read(common, own, shape, form.channels, lambda: field.precise().numbers(), form.dtype)
+    field.restore(values)
+    return values
+
+
+def split(header: Header, sections: Sections) -> tuple[Sections, Sections]:
+    """The sections of the method itself, and those that bound the error: of a prefix or a damaged stream fewer."""
+    if not header.residual:
+        return sections, []
+    count = module(name_of(header.method) or "").section_count(header, sample_format(header))
+    return sections[:count], sections[count:]
+
+
+def _field(header: Header, sections: Sections, model: Model, item: int) -> Field:
     form = sample_format(header)
-    planes, tiles, runs = form.planes, pyramid.tile_count(header.shape), _runs(header)
-    per_run = len(planes) * tiles
-    if header.items is not None:
-        sections = sections[item * per_run : (item + 1) * per_run]
-    whole = len(sections) // per_run
-    if not whole:
-        raise TruncatedStream(f"{len(sections)} whole sections of item {item} are there; {per_run} are needed")
-    latents = []
-    for p, channels in enumerate(planes):
-        own = [sections[k * per_run + p * tiles : k * per_run + (p + 1) * tiles] for k in range(whole)]
-        single = len(channels) < model.config.channels
-        latents.append(pyramid.read_symbols(model, own, header.shape, header.operating_point, single, runs))
-    places = _places(form, header.shape, model)
-    return Field(model, header.shape, header.operating_point, form, latents, places, item)
+    if isinstance(model, PyramidModel):
+        return model.read(header, form, sections, item)
+    return model.read(header, form, [section or b"" for section in sections], item)  # its own are all there
 
 
-def compare(signal: Signal, data: bytes, model: PyramidModel) -> Distortion:
+def compare(signal: Signal, data: bytes, model: Model) -> Distortion:
     """Decode a stream just written, item by item, and compare: the encoder's last act."""
     header, sections = container.read(data)
     error = power = total = mean = 0.0
     largest, count = 0.0, 0
     numbers = isinstance(signal.format, ArrayFormat)
     for k in range(signal.items):
-        values, missing = signal.item(k), _missing(signal.format, k)
+        values, absent = signal.item(k), missing(signal.format, k)
         for where, decoded in read(header, sections, model, k).tiles():
-            ordinary = np.s_[...] if missing is None else ~missing[where]
+            ordinary = np.s_[...] if absent is None else ~absent[where]
             original = values[where].astype(np.float64)[ordinary]
             difference = np.abs(original - decoded[ordinary])
             error += float(np.square(difference).sum())
@@ -109,59 +127,21 @@ def check(header: Header, sections: int, max_pixels: int) -> None:
 
     Raises CorruptStream, LimitExceeded.
     """
-    positions = math.prod(header.shape)
-    if header.method not in METHODS.values() or header.modality not in MODALITIES.values():
+    positions, method = math.prod(header.shape), name_of(header.method)
+    if method is None or header.modality not in MODALITIES.values():
         raise CorruptStream(f"method {header.method} and modality {header.modality} are not known")
     if positions > max_pixels:
         size = "x".join(map(str, header.shape[::-1]))
         raise LimitExceeded(f"{size} = {positions} samples; the limit is {max_pixels}")
     if len(header.shape) > 3:
         raise CorruptStream(f"a signal has 1 to 3 axes, not {len(header.shape)}")
-    tiles = pyramid.tile_count(header.shape) * (header.items or 1)
-    if sections < tiles:  # before the block is unpacked: it may ask for a byte for every sample
-        raise CorruptStream(f"{sections} sections; this signal needs at least {tiles}")
+    least = module(method).least_sections(header)
+    if sections < least:  # before the block is unpacked: it may ask for a byte for every sample
+        raise CorruptStream(f"{sections} sections; this signal needs at least {least}")
     form = sample_format(header)
     dims = DIMS.get(form.modality, form.dims)
     if len(header.shape) != dims:
         raise CorruptStream(f"a signal of this kind has {dims} axes, not {len(header.shape)}")
-    expected = _runs(header) * len(form.planes) * tiles
+    expected = module(method).section_count(header, form) + (1 + (header.items or 1) if header.residual else 0)
     if sections != expected:
         raise CorruptStream(f"{sections} sections; this signal needs {expected}")
-
-
-def _runs(header: Header) -> int:
-    return pyramid.SECTIONS if header.items is None else 1
-
-
-def _places(form: SampleFormat, shape: Shape, model: PyramidModel) -> torch.Tensor | None:
-    """Unit vectors [1, 3, *shape], if the network asks for them. Raises CorruptStream if the stream has none."""
-    if not model.config.sphere:
-        return None
-    try:
-        return unit_vectors(getattr(form, "info", {}), shape).to(model.device)
-    except (KeyError, TypeError, ValueError):
-        raise CorruptStream("the base network is for the sphere, but latitude and longitude are not known") from None
-
-
-def _missing(form: SampleFormat, item: int) -> NDArray[np.bool_] | None:
-    """Where samples [*grid, C] of an item are special."""
-    special = form.special if isinstance(form, ArrayFormat) else None
-    return special.of(item) > 0 if special else None
-
-
-def _features(
-    values: Values, form: SampleFormat, channels: tuple[int, ...], width: int, missing: NDArray[np.bool_] | None
-) -> Callable[[Window], torch.Tensor]:
-    """A function of a window: its features in the channels of one plane, for a network of `width` channels."""
-
-    source: Values | None = None
-    if missing is not None and missing[..., channels].any():
-        (channel,) = channels
-        source = fill(form.to_features(values[...])[..., channel], missing[..., channel])[..., None]
-
-    def features(window: Window) -> torch.Tensor:
-        where = tuple(slice(a, b) for a, b in window)
-        part = form.to_features(values[where])[..., channels] if source is None else source[where]
-        return torch.from_numpy(part).movedim(-1, 0).expand(width, *part.shape[:-1])
-
-    return features

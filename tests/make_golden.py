@@ -1,4 +1,4 @@
-"""Makes tests/vectors: streams that every later version must decode to the same symbols.
+"""Makes tests/vectors: streams that every later version must decode to the same symbols, and tiny networks for them.
 
     python tests/make_golden.py
 
@@ -9,18 +9,26 @@ import hashlib
 import json
 import math
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from conftest import VECTORS, picture, sound
+from numpy.typing import NDArray
 
-from inrcodec import codec
+from inrcodec import basemodels, codec, container
 from inrcodec.codec import Settings
+from inrcodec.fields.patchfield import patch_grid
+from inrcodec.methods.meta import MetaModel
+from inrcodec.methods.options import MetaOptions
 from inrcodec.samples import special
 from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import Signal
+from inrcodec.training import coders, metapipeline
+from inrcodec.training.meta import Schedule
 
 GLOBE = {"latitude": [88.0, -8.0], "longitude": [0.0, 11.0], "units": "K"}
 
@@ -39,6 +47,16 @@ def with_holes() -> Signal:
     return Signal.numbers(values, dims=2, special=special.find(values[None], (-32768, 32767)))
 
 
+SMALL: dict[str, Any] = {"patch": 8, "width": 8, "depth": 2, "w0": 20.0, "latent": 16, "inner_rate": 1.0}
+META: dict[str, dict[str, Any]] = {  # method: options of its tiny network
+    "coinpp": {},
+    "functa": {},
+    "mscn": {"log_alpha": 0.0},
+    "vcinr": {"hidden": 16, "rank": 2, "codes": 8, "transform_width": 16, "rates": 3},
+    "flowcoin": {"groups": 4, "flow_width": 8},
+    "spatial-functa": {"cells": 2},
+}
+
 CASES = {  # name: (signal, quality)
     "grey": (Signal.from_array(picture(31, 44, 1)), 60),
     "rgb": (Signal.from_array(picture(40, 56, 3)), 50),
@@ -52,6 +70,12 @@ CASES = {  # name: (signal, quality)
     "film": (Signal(picture(70, 24).reshape(7, 10, 24, 3), VideoFormat(Fraction(25), 7, b"no sound")), 50),
     "solid": (numbers(13, 11, 12, modality="shape", info={"kind": "voxels"}), 30),
     "holes": (with_holes(), 80),
+    "coinpp": (Signal.from_array(picture(13, 21, 3)), 50),
+    "functa": (Signal.from_array(picture(8, 8, 3)), 100),
+    "mscn": (Signal.from_array(picture(9, 30, 1)), 50),
+    "vcinr": (Signal.from_array(picture(20, 17, 2)), 100),
+    "flowcoin": (Signal.from_array(picture(16, 33, 3, peak=65535)), 50),
+    "spatial-functa": (Signal.from_array(picture(21, 24, 4)), 70),
 }
 MODELS = {
     "image": "tiny",
@@ -64,24 +88,60 @@ MODELS = {
 }
 
 
+def tiny(method: str) -> None:
+    """A network of random weights, with the coder fitted to a few patches; about 10 kB, and 300 kB of committed tables
+    where the coder is one of located and scaled tables."""
+    torch.manual_seed(0)
+    options: MetaOptions = replace(metapipeline.METHODS[method].PRESETS["small"], **SMALL, **META[method])
+    model = MetaModel(options, options.coder())
+    model.net.load_state_dict(metapipeline.half(model.net.state_dict()))
+    model.eval().requires_grad_(False)
+    y = torch.cat([model.patches(lambda _, k=k: features(k), (64, 64)) for k in range(3)])
+    flow = coders.fit(model, y, model.adapt(y, 5), 60, lambda *_: None)
+    name, said = f"tiny-{method}", f"Random weights, for tests of {method}."
+    recipe = metapipeline.MetaRecipe(name, method, said, options, Schedule(), ())
+    metapipeline.write(model, flow, VECTORS / "models" / name, recipe)
+
+
+def features(seed: int) -> torch.Tensor:
+    """[3, 64, 64]"""
+    return torch.from_numpy(picture(64, 64, seed=seed).astype(np.float32)).movedim(-1, 0) / 255
+
+
 def symbols_digest(data: bytes) -> str:
-    """SHA-256 over all latents, item by item, plane by plane, finest level first, as little-endian int16."""
+    """SHA-256 over all latents, item by item, plane by plane, as little-endian int16; of a pyramid, finest first."""
     digest = hashlib.sha256()
+    for symbols in meta_symbols(data) if str(codec.describe(data)["method"]) in META else pyramid_symbols(data):
+        digest.update(symbols.astype("<i2").tobytes())
+    return digest.hexdigest()
+
+
+def pyramid_symbols(data: bytes) -> Iterator[NDArray[np.integer]]:
     for item in range(int(str(codec.describe(data).get("items", 1)))):
         for plane in codec.open_field(data, item=item).planes:
-            for latents in plane:
-                digest.update(latents.numpy().astype("<i2").tobytes())
-    return digest.hexdigest()
+            yield from (latents.numpy() for latents in plane)
+
+
+def meta_symbols(data: bytes) -> Iterator[NDArray[np.integer]]:
+    """[P, D] of every section."""
+    header, sections = container.read(data)
+    model: Any = basemodels.load(basemodels.by_id(header.model_id), "cpu")
+    grid = patch_grid(header.shape, model.options.patch)
+    yield from (model.coder.read(section, header.operating_point, grid) for section in sections)
 
 
 def main() -> int:
     torch.set_num_threads(1)
+    for method in META:
+        if not (VECTORS / "models" / f"tiny-{method}").exists():
+            tiny(method)
     index = VECTORS / "index.json"
     known = json.loads(index.read_text()) if index.exists() else {}
     for name, (signal, quality) in CASES.items():
         if name in known:
             continue
-        settings = Settings(model=MODELS[signal.format.modality], effort=1, quality=quality)
+        model = f"tiny-{name}" if name in META else MODELS[signal.format.modality]
+        settings = Settings(model=model, effort=1, quality=quality)
         encoded = codec.compress(signal, settings)
         (VECTORS / f"{name}.inr").write_bytes(encoded.data)
         known[name] = {"symbols": symbols_digest(encoded.data), "psnr": round(encoded.psnr, 3)}

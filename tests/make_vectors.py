@@ -45,14 +45,33 @@ def stream(
     )
 
 
+def checked(
+    method: bytes = b"\x81",
+    payload: bytes = b"ABCDEFGHI",
+    checks: tuple[bytes, ...] = (b"AB", b"CDE", b"FGHI"),
+    table: bytes = b"",
+    header: bytes = b"",
+) -> bytes:
+    """The same with section checks, made of the bytes that `checks` names, or what is put in place of its fields."""
+    before = stream(method=method, payload=b"")[:-4]
+    table = table or b"".join((zlib.crc32(section) & 0xFFFF).to_bytes(2, "little") for section in checks)
+    return sealed(before + table + (header or zlib.crc32(before + table).to_bytes(4, "little")) + payload)
+
+
 def flipped(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+def resealed(data: bytes) -> bytes:
+    """With a check sum at the end that is right again."""
+    return sealed(data[:-4])
 
 
 def vectors() -> dict[str, bytes]:
     good = stream()
     payload = len(good) - 4 - 9
     assert container.write(Header(1, 1, bytes(6), (40, 56), 2, 127), [b"AB", b"CDE", b"FGHI"]) == good
+    assert container.salvage(checked())[1] == [b"AB", b"CDE", b"FGHI"]
     return {
         "not_a_stream__empty": b"",
         "not_a_stream__png": bytes.fromhex("89504e470d0a1a0a0000000d49484452"),
@@ -83,8 +102,19 @@ def vectors() -> dict[str, bytes]:
         "limit_exceeded__section_length": stream(table=b"\x01" + varint((1 << 40) + 1)),
         "limit_exceeded__block_empty": stream(modality=b"\xa1", block=b"\x00"),
         "limit_exceeded__block_length": stream(modality=b"\xa1", block=varint(MAX_BLOCK + 1)),
-        # well-formed containers that no image decoder may accept
+        "truncated_stream__section_checks": checked()[: payload + 5],
+        "truncated_stream__header_check": checked()[: payload + 9],
+        "truncated_stream__checked_section": checked()[: payload + 14],
+        "corrupt_stream__header_check": checked(header=bytes(4)),
+        "corrupt_stream__checked_header_bit": resealed(flipped(checked(), 16)),
+        "corrupt_stream__section_check_bit": resealed(flipped(checked(), payload + 3)),
+        "corrupt_stream__section_check": checked(checks=(b"AB", b"CDF", b"FGHI")),
+        "corrupt_stream__checked_payload_bit": flipped(checked(), payload + 10),
+        "corrupt_stream__checked_check_sum": flipped(checked(), len(checked()) - 1),
         "corrupt_stream__unknown_method": stream(method=b"\xff"),
+        "corrupt_stream__checks_announced_and_absent": stream(method=b"\x81"),
+        # well-formed containers that no image decoder may accept
+        "corrupt_stream__unknown_method_63": stream(method=b"\x3f"),
         "corrupt_stream__unknown_modality": stream(modality=b"\x2f"),
         "corrupt_stream__image_of_1_axis": stream(modality=b"\x01", shape=varint(40)),
         "corrupt_stream__image_of_3_axes": stream(modality=b"\x41", shape=varint(4) * 3),

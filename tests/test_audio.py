@@ -12,11 +12,11 @@ from conftest import sound
 
 import inrcodec
 from inrcodec import codec, container, fitting, formats
+from inrcodec import latents as latent_grids
 from inrcodec.cli import main
 from inrcodec.codec import Settings
 from inrcodec.errors import CorruptStream, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
 from inrcodec.formats import audio
-from inrcodec.methods import pyramid
 from inrcodec.samples.audio import AudioFormat
 from inrcodec.signal import Signal
 
@@ -129,7 +129,7 @@ def test_the_dtype_changes_nothing_but_the_scale() -> None:
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     values = sound(3000, 1)
     whole = compress(values)
-    monkeypatch.setitem(pyramid.TILES, 1, 1024)
+    monkeypatch.setitem(latent_grids.TILES, 1, 1024)
     parts = compress(values)
     assert container.read(parts.data)[1] != container.read(whole.data)[1]
     assert len(container.read(parts.data)[1]) == 9

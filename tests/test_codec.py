@@ -7,9 +7,9 @@ from conftest import picture
 
 import inrcodec
 from inrcodec import basemodels, codec, container
+from inrcodec import latents as latent_grids
 from inrcodec.codec import Settings
 from inrcodec.errors import InrcodecError, LimitExceeded, ModelMismatch, TruncatedStream, UnknownModel, UsageError
-from inrcodec.methods import pyramid
 from inrcodec.signal import Signal
 
 
@@ -91,7 +91,7 @@ def test_unreachable_target_is_said() -> None:
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     values = picture(96, 130, seed=3)
     whole = codec.compress(Signal.from_array(values), Settings(model="tiny", effort=0))
-    monkeypatch.setitem(pyramid.TILES, 2, 32)
+    monkeypatch.setitem(latent_grids.TILES, 2, 32)
     tiled = codec.compress(Signal.from_array(values), Settings(model="tiny", effort=0))
     assert len(container.read(tiled.data)[1]) == 3 * 3 * 5
     assert abs(tiled.psnr - whole.psnr) < 0.1
@@ -107,7 +107,7 @@ def test_threads_and_precision_do_not_change_symbols() -> None:
     grouped = [[s] for s in sections]
 
     def symbols() -> list[torch.Tensor]:
-        return pyramid.read_symbols(model, grouped, header.shape, header.operating_point, False)
+        return latent_grids.read_symbols(model, grouped, header.shape, header.operating_point, False)
 
     reference = symbols()
     try:
@@ -125,8 +125,8 @@ def test_rewriting_decoded_symbols_gives_the_same_bytes() -> None:
     data = encode(picture(50, 70), quality=95)
     header, sections = container.read(data)
     model = basemodels.load(basemodels.by_name("tiny"), "cpu")
-    latents = pyramid.read_symbols(model, [[s] for s in sections], header.shape, header.operating_point, False)
-    again = pyramid.write_symbols(model, latents, header.shape, header.operating_point, False)
+    latents = latent_grids.read_symbols(model, [[s] for s in sections], header.shape, header.operating_point, False)
+    again = latent_grids.write_symbols(model, latents, header.shape, header.operating_point, False)
     assert [s for (s,) in again] == sections
 
 
@@ -136,10 +136,10 @@ def test_extreme_latents_survive() -> None:
     shape = (37, 20)
     latents = [
         torch.randint(-32000, 32001, (model.config.latents(i), *size), generator=rng).to(torch.int16)
-        for i, size in enumerate(pyramid.grid_sizes(shape, model.config.levels)[1:])
+        for i, size in enumerate(latent_grids.grid_sizes(shape, model.config.levels)[1:])
     ]
-    sections = pyramid.write_symbols(model, latents, shape, 3, False)
-    for a, b in zip(latents, pyramid.read_symbols(model, sections, shape, 3, False), strict=True):
+    sections = latent_grids.write_symbols(model, latents, shape, 3, False)
+    for a, b in zip(latents, latent_grids.read_symbols(model, sections, shape, 3, False), strict=True):
         assert torch.equal(a, b)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inrcodec import container, errors
-from inrcodec.container import METHODS, MODALITIES, Header, describe, read, read_header, write
+from inrcodec.container import METHODS, MODALITIES, Header, describe, read, read_header, salvage, write
 from inrcodec.errors import CorruptStream, InrcodecError, TruncatedStream
 
 BAD = Path(__file__).parent / "vectors_bad"
@@ -36,6 +36,17 @@ CONTAINER_VECTORS = [
     "corrupt_stream__side_of_7_bytes",
     "corrupt_stream__count_not_shortest",
     "corrupt_stream__length_not_shortest",
+    "truncated_stream__section_checks",
+    "truncated_stream__header_check",
+    "truncated_stream__checked_section",
+    "corrupt_stream__header_check",
+    "corrupt_stream__checked_header_bit",
+    "corrupt_stream__section_check_bit",
+    "corrupt_stream__section_check",
+    "corrupt_stream__checked_payload_bit",
+    "corrupt_stream__checked_check_sum",
+    "corrupt_stream__checks_announced_and_absent",
+    "corrupt_stream__unknown_method",
     "limit_exceeded__side_zero",
     "limit_exceeded__side",
     "limit_exceeded__side_of_6_bytes",
@@ -47,7 +58,7 @@ CONTAINER_VECTORS = [
 """What `container.read` itself must refuse."""
 
 IMAGE_VECTORS = [
-    "corrupt_stream__unknown_method",
+    "corrupt_stream__unknown_method_63",
     "corrupt_stream__unknown_modality",
     "corrupt_stream__image_of_1_axis",
     "corrupt_stream__image_of_3_axes",
@@ -63,7 +74,8 @@ IMAGE_VECTORS = [
 
 headers = st.builds(
     Header,
-    method=st.integers(0, 255),
+    method=st.integers(0, 63),
+    residual=st.booleans(),
     modality=st.integers(0, 15),
     items=st.none() | st.integers(1, 1 << 20),
     model_id=st.binary(min_size=6, max_size=6),
@@ -95,7 +107,17 @@ def test_layout_is_frozen() -> None:
 
 
 def test_ids_are_frozen() -> None:
-    assert METHODS == {"pyramid": 1}
+    assert METHODS == {
+        "pyramid": 1,
+        "coin": 2,
+        "coinpp": 3,
+        "functa": 4,
+        "mscn": 5,
+        "vcinr": 6,
+        "flowcoin": 7,
+        "doh": 8,
+        "spatial-functa": 9,
+    }
     assert MODALITIES == {"image": 1, "audio": 2, "field": 3, "volume": 4, "video": 5, "shape": 6, "array": 7}
     assert container.DTYPES == (
         *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
@@ -107,7 +129,7 @@ def test_ids_are_frozen() -> None:
 @pytest.mark.parametrize("sizes", [(900, 9_000, 22_000), (6_000, 40_000, 120_000), (300, 1_500, 2_000)])
 def test_header_of_a_photograph(sizes: tuple[int, ...]) -> None:
     data = write(PHOTO, [bytes(n) for n in sizes])
-    assert len(data) - sum(sizes) <= 32
+    assert len(data) - sum(sizes) <= 32 + 10  # section checks
 
 
 @given(headers, st.lists(st.binary(max_size=9), min_size=1, max_size=5), st.data())
@@ -201,6 +223,97 @@ def test_bad_image_vector(name: str) -> None:
     assert type(caught.value) is expected_error(name)
 
 
+# Section checks
+
+SECTIONS = [b"AB", b"", b"CDEFG", b"H"]
+
+
+def flipped(data: bytes, position: int, bit: int = 0) -> bytes:
+    return data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :]
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A small stream with section checks."""
+    monkeypatch.setattr(container, "CHECKED_FROM", 0)
+    monkeypatch.setattr(container, "CHECKED_SECTION", 0)
+    return write(Header(1, 1, b"abcdef", (40, 56), 2, 127), SECTIONS)
+
+
+def owner(position: int, start: int) -> int:
+    """The section that a byte of the payload belongs to."""
+    return next(k for k in range(len(SECTIONS)) if position < start + sum(map(len, SECTIONS[: k + 1])))
+
+
+def test_layout_with_checks_is_frozen(checked: bytes) -> None:
+    assert checked.hex(" ") == (
+        "89 49 4e 52 01 81 21 61 62 63 64 65 66 28 38 02 7f 04 02 00 05 01 "
+        "07 4c 00 00 75 69 2f 26 68 22 28 be 41 42 43 44 45 46 47 48 1a af 2b 76"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"), [([4095], False), ([0, 4096, 0], True), ([255] * 20, False), ([256] * 16, True)]
+)
+def test_when_there_are_checks(sizes: list[int], expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write(PHOTO, [bytes(n) for n in sizes])
+    assert describe(data)["section_checks"] is expected
+    assert read(data) == (PHOTO, [bytes(n) for n in sizes])
+    monkeypatch.setattr(container, "CHECKED_FROM", 1 << 20)
+    cost = len(data) - len(write(PHOTO, [bytes(n) for n in sizes]))
+    assert cost == (4 + 2 * len(sizes) if expected else 0)
+    assert cost <= len(data) / 100
+
+
+def test_any_flipped_bit_of_a_checked_stream_is_refused(checked: bytes) -> None:
+    for bit in range(8 * len(checked)):
+        with pytest.raises(InrcodecError):
+            read(flipped(checked, bit // 8, bit % 8))
+
+
+def test_damage_is_located(checked: bytes) -> None:
+    with pytest.raises(CorruptStream, match="damaged: 2 of sections 0 to 3"):
+        read(flipped(checked, len(checked) - 6))
+    with pytest.raises(CorruptStream, match="header"):
+        read(flipped(checked, 16))
+    with pytest.raises(CorruptStream, match="damaged: 0 of"):  # a preview trusts its sections no more than its header
+        read(flipped(checked, read_header(checked)[2])[:-4], prefix=True)
+
+
+def test_salvage_loses_what_is_damaged(checked: bytes) -> None:
+    header, _, start = read_header(checked)
+    assert salvage(checked) == salvage(checked + b"more") == (header, SECTIONS)
+    for position in range(len(checked)):
+        damaged = flipped(checked, position)
+        if position < start:
+            with pytest.raises(InrcodecError):
+                salvage(damaged)
+            continue
+        lost = owner(position, start) if position < len(checked) - 4 else None
+        assert salvage(damaged) == (header, [None if k == lost else s for k, s in enumerate(SECTIONS)])
+
+
+@pytest.mark.parametrize("checks", [True, False])
+def test_salvage_of_what_is_left(checks: bool, checked: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "CHECKED_FROM", 0 if checks else 1 << 20)
+    header = read_header(checked)[0]
+    data = write(header, SECTIONS)
+    start = read_header(data)[2]
+    ends = [start + sum(map(len, SECTIONS[: k + 1])) for k in range(len(SECTIONS))]
+    for length in range(len(data)):
+        if length < start:
+            with pytest.raises(InrcodecError):
+                salvage(data[:length])
+        else:
+            kept = [s if end <= length else None for s, end in zip(SECTIONS, ends, strict=True)]
+            assert salvage(data[:length]) == (header, kept)
+
+
+def test_without_checks_damage_is_nowhere() -> None:
+    with pytest.raises(CorruptStream, match="without section checks"):
+        salvage(flipped(SMALL, len(SMALL) - 6))
+
+
 def test_lengths_that_lie_do_not_allocate() -> None:
     before_the_table = SMALL[:17]
     data = before_the_table + b"\xff\x7f" + b"\x80\x80\x80\x80\x80\x20" * 16383  # 16383 sections of 2^40 bytes
@@ -229,13 +342,15 @@ def test_describe() -> None:
         "channels": 3,
         "bits": 8,
         "operating_point": 127,
-        "bytes": 31_931,
-        "header_bytes": 31,
+        "bytes": 31_941,
+        "header_bytes": 41,
         "payload_bytes": 31_900,
         "sections": 3,
         "section_bytes": [[900], [9_000], [22_000]],
-        "bits_per_pixel": round(8 * 31_931 / (768 * 512), 4),
+        "bits_per_pixel": round(8 * 31_941 / (768 * 512), 4),
         "check_sum": "matches",
+        "section_checks": True,
+        "damaged_sections": [],
         "missing_bytes": 0,
         "surplus_bytes": 0,
     }
@@ -252,10 +367,12 @@ def test_describe_groups_sections_by_level() -> None:
 def test_describe_damaged_streams() -> None:
     data = write(PHOTO, [bytes(900), bytes(9_000), bytes(22_000)])
     cut = describe(data[:5_000])
-    assert (cut["width"], cut["bytes"], cut["check_sum"], cut["missing_bytes"]) == (768, 5_000, "missing", 26_931)
+    assert (cut["width"], cut["bytes"], cut["check_sum"], cut["missing_bytes"]) == (768, 5_000, "missing", 26_941)
     assert describe(data[:-1])["missing_bytes"] == 1
     assert describe(data + b"ab")["surplus_bytes"] == 2
-    assert describe(data[:-1] + bytes([data[-1] ^ 1]))["check_sum"] == "does not match"
+    assert describe(flipped(data, len(data) - 1))["check_sum"] == "does not match"
+    assert describe(flipped(data, 2_000))["damaged_sections"] == [1]
+    assert describe(flipped(data, 2_000)[:5_000])["damaged_sections"] == []  # as far as there are whole sections
 
 
 @given(headers, st.lists(st.binary(max_size=9), max_size=9), st.integers(0, 20))

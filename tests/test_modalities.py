@@ -159,8 +159,10 @@ def test_the_network_on_the_sphere_is_for_the_grid_it_was_trained_on() -> None:
         "tiny-plane": ((46, 90), {"latitude": [-90.0, 4.0]}),
     }
     for name, (shape, place) in fields.items():
-        assert fitting.choose(Signal.numbers(np.zeros(shape, np.float32), "field", info=GLOBE | place)) == name
-    assert fitting.choose(Signal.numbers(np.zeros((45, 90), np.float32), "field", info=GLOBE)) == "tiny-plane"
+        info = fitting.choose(Signal.numbers(np.zeros(shape, np.float32), "field", info=GLOBE | place))
+        assert info is not None and info.name == name
+    info = fitting.choose(Signal.numbers(np.zeros((45, 90), np.float32), "field", info=GLOBE))
+    assert info is not None and info.name == "tiny-plane"
 
 
 def test_longitude_goes_around() -> None:

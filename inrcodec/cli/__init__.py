@@ -5,8 +5,11 @@ Torch, numpy and rich are imported by the commands that need them, so that `--he
 
 import io
 import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
 
 import typer
 import typer.main
@@ -61,8 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
-        code = typer.main.get_command(app).main(given or ["--help"], "inrcodec", standalone_mode=False)
-        sys.stdout.flush()
+        with _unwinding():
+            code = typer.main.get_command(app).main(given or ["--help"], "inrcodec", standalone_mode=False)
+            sys.stdout.flush()
         return int(code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -71,6 +75,27 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         return complain(error, debug)
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, so that an output in the making is removed.
+
+    By SystemExit with 128 plus the number of the signal, as shells report it.
+    """
+
+    def leave(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+    handled = [n for n in (getattr(signal, name) for name in names) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in handled:  # not one that is ignored, as under nohup
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _debug_first(arguments: list[str]) -> tuple[bool, list[str]]:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from inrcodec.container import METHODS
+
 RATE = "Rate and quality (at most one)"
 WHAT = "What to decode"
 FILES = "Files"
@@ -30,6 +32,18 @@ Output = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.", rich_help_panel=FILES)]
+Test = Annotated[
+    bool,
+    typer.Option("--test", help="Read each stream back from the disk and decode it.", rich_help_panel=FILES),
+]
+DeleteSource = Annotated[
+    bool,
+    typer.Option(
+        "--delete-source",
+        help="Delete each input once its stream passed --test, unless a note says that something was changed.",
+        rich_help_panel=FILES,
+    ),
+]
 Format = Annotated[
     str | None,
     typer.Option(
@@ -94,6 +108,29 @@ TargetSize = Annotated[
     ),
 ]
 
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        metavar="E",
+        help="No sample is off by more, in the units of the samples. Also with --quality.",
+        rich_help_panel=RATE,
+    ),
+]
+MaxRelError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-rel-error",
+        metavar="R",
+        help="The same as a part of the range of the samples: 0.001.",
+        rich_help_panel=RATE,
+    ),
+]
+Lossless = Annotated[
+    bool,
+    typer.Option("--lossless", help="Every sample comes back exactly; for integers.", rich_help_panel=RATE),
+]
+
 Modality = Annotated[
     Literal["image", "audio", "field", "volume", "video", "shape", "array"] | None,
     typer.Option("--modality", help="What the file holds, where it can be taken for several.", rich_help_panel=FILES),
@@ -143,6 +180,10 @@ Preview = Annotated[
     bool,
     typer.Option("--preview", help="Of a stream that ends early, decode what is there.", rich_help_panel=WHAT),
 ]
+Recover = Annotated[
+    bool,
+    typer.Option("--recover", help="Decode what is intact of a damaged file.", rich_help_panel=WHAT),
+]
 
 Effort = Annotated[
     int,
@@ -160,6 +201,28 @@ Model = Annotated[
         metavar="NAME",
         help="Base network, one of `inrcodec models`.",
         show_default="by the kind of file",
+        rich_help_panel=RUNNING,
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option("--method", metavar="NAME", help=f"One of {', '.join(METHODS)}.", rich_help_panel=RUNNING),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Options by name, of a method without base network: 'paper' of coin and doh.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="An option of such a method: bits=8, search=true. May be repeated.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -186,5 +249,8 @@ Verbose = Annotated[
 ]
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The recipe, a TOML file.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of signals.")]
+Data = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="DIR", help="A folder of signals; several, where the recipe has shares for them."),
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the run is kept, and resumed.")]

@@ -1,6 +1,8 @@
 """What option values mean."""
 
+import json
 import re
+from typing import Any
 
 from inrcodec.errors import UsageError
 
@@ -37,3 +39,17 @@ def numbers(option: str, text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"{option} must be numbers with commas between, not '{text}'") from None
+
+
+def options(pairs: list[str]) -> dict[str, Any]:
+    """ "bits=8", "search=true" → names and values: numbers and truth values as JSON writes them, else text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name and equals and text):
+            raise UsageError(f"--set must be like bits=8, not '{pair}'")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found

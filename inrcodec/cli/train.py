@@ -1,25 +1,35 @@
 """`inrcodec train`."""
 
+import tomllib
+
 from inrcodec.allocator import keep_memory
 from inrcodec.cli.options import Config, Data, Out
 from inrcodec.cli.voice import rich_progress
-from inrcodec.errors import InputNotFound
+from inrcodec.errors import InputNotFound, UsageError
 
 
 def train(config: Config, data: Data, out: Out) -> None:
     """Train a base network."""
-    for path in (config, data):
+    for path in (config, *data):
         if not path.exists():
             raise InputNotFound(f"{path}: there is no such file or folder")
     keep_memory()
-    from inrcodec.training import loop, pipeline
+    try:
+        meta_learned = "method" in tomllib.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{config}: {error}") from None
+    from inrcodec.training import loop, metapipeline, pipeline
 
-    recipe = loop.Recipe.load(config)
     with rich_progress() as bar:
-        task = bar.add_task(recipe.name)
+        task = bar.add_task(config.stem)
 
         def show(step: int, steps: int, figures: str) -> None:
-            bar.update(task, completed=step, total=steps, description=f"{recipe.name}: {step} of {steps}, {figures}")
+            bar.update(task, completed=step, total=steps, description=f"{config.stem}: {step} of {steps}, {figures}")
 
-        folder = pipeline.train(recipe, data, out, show)
+        if meta_learned:
+            folder = metapipeline.train(metapipeline.MetaRecipe.read(config), data, out, show)
+        else:
+            if len(data) != 1:
+                raise UsageError(f"this recipe takes one folder of signals, not {len(data)}")
+            folder = pipeline.train(loop.Recipe.load(config), data[0], out, show)
     print(folder)

@@ -1,5 +1,6 @@
 """What the commands print: results to stdout, or to stderr when stdout carries the data; all else to stderr."""
 
+import errno
 import json
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from inrcodec.errors import InrcodecError, OutOfMemory
+from inrcodec.errors import InrcodecError, OutOfMemory, OutputFailed
 from inrcodec.files import Job
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def complain(error: Exception, debug: bool, job: Job | None = None) -> int:
         traceback.print_exception(error)
     if isinstance(error, MemoryError):
         error = OutOfMemory("not enough memory")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of a print: files name their own errors
+        error = OutputFailed(f"standard output: cannot be written ({error.strerror})")
     if isinstance(error, InrcodecError):
         sentence, code = f"error: {_placed(str(error), job)}", error.exit_code
     elif isinstance(error, TYPER_ERROR):

@@ -104,7 +104,7 @@ def operating_point(lmbda: float) -> int:
 
 def _centred(op: Tensor) -> Tensor:
     half = (OPERATING_POINTS - 1) / 2
-    return (op.float() - half) / half
+    return ((op if op.is_floating_point() else op.float()) - half) / half
 
 
 def embed(op: Tensor) -> Tensor:

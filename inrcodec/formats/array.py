@@ -107,7 +107,7 @@ def load(source: Path | bytes, variable: str | None) -> Stored:
         with reading(name, "NPZ file"):
             return _npz(file, name, variable)
     with reading(name, "HDF5 file"):
-        return _hdf5(file, name, variable)
+        return _hdf5(source, name, variable)
 
 
 def refuse_variable(name: str, variable: str | None) -> None:
@@ -141,20 +141,23 @@ def _npy(source: Path | bytes, name: str) -> NDArray[Any]:
 def _npz(file: Any, name: str, variable: str | None) -> Stored:
     with zipfile.ZipFile(file) as archive:
         shapes = {}
-        for member in archive.namelist():
-            if member.endswith(".npy"):
+        for member in archive.infolist():
+            if member.filename.endswith(".npy"):
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise UnsupportedInput(f"{name}: {member.filename} is neither stored nor deflated")
                 with archive.open(member) as part:
                     shape, _, dtype = _header(part)
-                shapes[member.removesuffix(".npy")] = (shape, dtype)
+                shapes[member.filename.removesuffix(".npy")] = (shape, dtype)
         variable = _choose(name, shapes, variable)
-        member = f"{variable}.npy"
-        check_size(name, archive.getinfo(member).file_size)
+        member = archive.getinfo(f"{variable}.npy")
+        check_size(name, member.file_size, member.compress_size)
         return Stored(name, _npy(archive.read(member), name), {"variable": variable})
 
 
-def _hdf5(file: Any, name: str, variable: str | None) -> Stored:
-    found = hdf5.datasets(file)
+def _hdf5(source: Path | bytes, name: str, variable: str | None) -> Stored:
+    found = hdf5.datasets(hdf5.opened(source))
     variable = _choose(name, {path: (data.shape, data.dtype) for path, data in found.items()}, variable)
+    hdf5.check(found[variable])
     simple, others = hdf5.attributes(found[variable])
     notes = [f"attributes left out, too long or not simple: {', '.join(others)}"] if others else []
     info = {"variable": variable} | ({"attributes": simple} if simple else {})

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from inrcodec.errors import LimitExceeded, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
+from inrcodec.errors import LimitExceeded, OutOfMemory, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.samples.audio import AudioFormat
 from inrcodec.signal import Signal
 
 MAX_SAMPLES = 2**31
+MAX_FRAMES = 2**13  # that a byte of a file can stand for: silence in FLAC is 5400
 
 # libsndfile's name of the format, for reading (any file of it) and writing (chosen by suffix)
 SUFFIXES = {
@@ -48,7 +49,7 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
     """Read a sound file, or the bytes of one.
 
     Raises InputNotFound, UnreadableInput (unreadable or empty), UnsupportedInput (not a sound, damaged, no samples,
-    more than 8 channels) or LimitExceeded (more samples than `max_samples`).
+    more than 8 channels), LimitExceeded (more samples than `max_samples`) or OutOfMemory.
     """
     import soundfile
 
@@ -60,6 +61,9 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
                 raise LimitExceeded(
                     f"{name}: {file.frames} samples of {file.channels} channels; the limit is {max_samples}"
                 )
+            size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            if file.frames > MAX_FRAMES * size:
+                raise UnsupportedInput(f"{name}: {file.frames} samples are announced; {size} bytes cannot hold them")
             dtype = DTYPES.get(file.subtype, "int16")
             values = file.read(dtype=dtype, always_2d=True)
             return Signal.sound(values, file.samplerate)
@@ -67,6 +71,8 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
         raise UnsupportedInput(f"{name}: damaged or unsupported sound ({error})") from None
     except UsageError as error:
         raise UnsupportedInput(f"{name}: {error}") from None
+    except MemoryError:
+        raise OutOfMemory(f"{name}: not enough memory to read it") from None
     except OSError as error:
         raise UnreadableInput(f"{name}: cannot be read ({error.strerror or error})") from None
 

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrcodec.errors import OutputFailed, UnsupportedInput
+from inrcodec.formats import hdf5
 from inrcodec.samples.special import Special
 from inrcodec.signal import Signal
 
@@ -118,7 +119,7 @@ def _short(value: Any) -> float:
 
 def text(attributes: Any, key: str) -> str:
     """An attribute of an HDF5 object as text; "" if there is none, or no text."""
-    value = attributes.get(key, "")
+    value = hdf5.attribute(attributes, key, "")
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     if isinstance(value, bytes):
@@ -128,19 +129,15 @@ def text(attributes: Any, key: str) -> str:
 
 def number(attributes: Any, key: str, default: float) -> float:
     """An attribute that is one finite number. Raises UnsupportedInput if it is something else."""
-    value = np.asarray(attributes.get(key, default))
+    value = np.asarray(hdf5.attribute(attributes, key, default))
     if value.dtype.kind not in "iuf" or value.size != 1 or not np.isfinite(value).all():
-        raise UnsupportedInput(f"the attribute {key} is not a number ({attributes[key]!r})")
+        raise UnsupportedInput(f"the attribute {key} is not a number ({value!r})")
     return _short(value.reshape(-1)[0])
 
 
 def places(file: Any) -> dict[str, Place]:
     """The variables of an open HDF5 file that lie on latitude and longitude axes, by path."""
-    import h5py
-
-    datasets: list[Any] = []
-    file.visititems(lambda _, node: datasets.append(node) if isinstance(node, h5py.Dataset) else None)
-    datasets = [d for d in datasets if d.dtype.kind in "biuf" and d.dtype.itemsize <= 8 and d.shape]
+    datasets = [d for d in hdf5.datasets(file).values() if d.dtype.kind in "biuf" and d.dtype.itemsize <= 8 and d.shape]
     axes = [d for d in datasets if _role(d)]
     found = {d.name.lstrip("/"): _place(d, axes) for d in datasets if d.ndim > 1}
     return {name: place for name, place in found.items() if place}
@@ -233,12 +230,13 @@ def _dim(dataset: Any, axis: int) -> dict[str, Any]:
             if values.dtype.name != "float64":
                 dim["dtype"] = values.dtype.name
     elif scale.dtype.kind in "OS":
-        dim["values"] = [v.decode("utf-8", "replace") for v in scale[...].tolist()]
+        dim["values"] = hdf5.labels(scale)
     return dim
 
 
 def _unpacked(dataset: Any) -> NDArray[Any]:
     """The numbers that a coordinate variable stands for, in native byte order."""
+    hdf5.check(dataset)
     scale, offset = number(dataset.attrs, "scale_factor", 1), number(dataset.attrs, "add_offset", 0)
     raw = dataset[...].astype(dataset.dtype.newbyteorder("="))
     return raw if (scale, offset) == (1, 0) else offset + scale * raw.astype(np.float64)

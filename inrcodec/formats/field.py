@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrcodec.errors import InrcodecError, LimitExceeded, OutOfMemory, OutputFailed, UnsupportedInput, UsageError
-from inrcodec.formats import cf
+from inrcodec.formats import cf, hdf5
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.special import MAX_KINDS, Special
@@ -34,7 +34,6 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 MAX_SAMPLES = 2**32
-CACHE = 2**26  # bytes of decompressed chunks: a chunk may hold many items
 
 # What netCDF puts where nothing was written, even if no attribute says so (netcdf.h, NC_FILL_FLOAT and _DOUBLE)
 UNWRITTEN = 9.969209968386869e36
@@ -57,7 +56,7 @@ def claims(source: Path | bytes) -> bool:
     if not head.startswith(HDF5):
         return head.startswith(CLASSIC)
     try:
-        with _refusing(name_of(source)), _opened(source) as file:
+        with _refusing(name_of(source)), hdf5.opened(source) as file:
             return bool(cf.places(file))
     except InrcodecError:
         return False
@@ -76,8 +75,9 @@ def read(source: Path | bytes, variable: str | None = None, max_samples: int = M
     if not head.startswith(HDF5):
         raise UnsupportedInput(f"{name}: neither NetCDF4 nor HDF5 (first bytes {head[:8].hex(' ')})")
     with _refusing(name):
-        file = _opened(source)
+        file = hdf5.opened(source)
         dataset, place = _chosen(file, variable)
+        hdf5.check(dataset)
         values = Planes(file, dataset, place.axes, name)
         what = f"variable {dataset.name.lstrip('/')} of shape {dataset.shape}"
         if not math.prod(values.shape):
@@ -194,7 +194,7 @@ def _chosen(file: Any, variable: str | None) -> tuple[Any, cf.Place]:
     path = variable.strip("/") if variable else None
     if path in places:
         return file[path], places[path]
-    if not places or (path and path in file):
+    if not places or path in hdf5.datasets(file):
         raise UnsupportedInput(
             f"{f'variable {path} does not lie' if path else 'no variable lies'} on latitude and longitude axes"
             " (those of rotated and curvilinear grids do not count); --modality array takes it as a plain array"
@@ -209,7 +209,7 @@ def _fills(dataset: Any) -> list[Any]:
     dtype = dataset.dtype.newbyteorder("=")
     fills = [UNWRITTEN] if dtype.kind == "f" and dtype.itemsize >= 4 else []
     for key in ("_FillValue", "missing_value"):
-        declared = np.asarray(dataset.attrs.get(key, ()))
+        declared = np.asarray(hdf5.attribute(dataset.attrs, key, ()))
         fills += declared.ravel().tolist() if declared.dtype.kind in "iuf" else []
     if dtype.kind != "f":
         limits = np.iinfo(dtype) if dtype.kind in "iu" else np.iinfo(np.uint8)
@@ -217,12 +217,6 @@ def _fills(dataset: Any) -> list[Any]:
     with np.errstate(over="ignore"):
         kinds = [dtype.type(f) for f in fills]
     return list(dict.fromkeys(kind for kind in kinds if np.isfinite(kind)))
-
-
-def _opened(source: Path | bytes) -> Any:
-    import h5py
-
-    return h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r", rdcc_nbytes=CACHE)
 
 
 @contextmanager

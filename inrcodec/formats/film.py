@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 # No other kind is opened: playlists would make FFmpeg open further files and addresses.
-OPTIONS = {"format_whitelist": "mov,mp4,matroska,webm,avi,yuv4mpegpipe,flv,mpeg,mpegts,asf"}
+OPTIONS = {
+    "format_whitelist": "mov,mp4,matroska,webm,avi,yuv4mpegpipe,flv,mpeg,mpegts,asf",
+    "protocol_whitelist": "none",
+}
 
 BT709, BT601 = 1, 5  # colour matrices, ITU-T H.273, table 4
 MATRICES = (BT709, 4, BT601, 6, 7, 9, 10)  # those that are weights of red, green and blue
+MAX_FRAME = 1 << 26  # pixels of a frame
 MAX_TERM = 1001  # of a rate, or of what one frame lasts
 
 
@@ -143,6 +147,7 @@ def stream_of(container: "InputContainer") -> "VideoStream":
 
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams}))
     raise UnsupportedInput(f"there is no film in this file, only: {kinds or 'nothing'}")

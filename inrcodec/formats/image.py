@@ -29,6 +29,7 @@ from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.signal import Signal
 
 MAX_PIXELS = 2**28  # what a header may claim before `read` refuses
+MAX_SAMPLES = 16  # of a pixel
 
 # Pillow's name of the format, for reading (any file of it) and writing (chosen by suffix). TGA stays last:
 # it has no magic, so its reader would look at files of the others.
@@ -216,6 +217,8 @@ def _read_deep_tiff(source: Path | bytes, max_pixels: int, notes: list[str]) -> 
         if page.is_reduced:
             raise UnsupportedInput("the first page is only a thumbnail, as in camera raw files")
         _check_size(page.imagewidth, page.imagelength, max_pixels)
+        if page.samplesperpixel > MAX_SAMPLES:
+            raise LimitExceeded(f"{page.samplesperpixel} samples per pixel; the limit is {MAX_SAMPLES}")
         if page.dtype in (np.bool_, np.uint8) or (page.dtype == np.uint16 and page.photometric > 2):
             return None
         if page.dtype != np.uint16 or page.axes not in ("YX", "YXS", "SYX"):

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from inrcodec.errors import UnsupportedInput
+from inrcodec.errors import LimitExceeded, UnsupportedInput
 from inrcodec.formats import array
 from inrcodec.formats.source import leading_bytes
 from inrcodec.formats.stored import Stored, check_dtype, check_size
@@ -21,6 +21,7 @@ from inrcodec.signal import Signal
 GZIP = b"\x1f\x8b"
 SIZES = (348, 540)  # bytes of a header of version 1 and 2
 MAX_AXIS = 32767  # in version 1
+MAX_START = 1 << 26  # bytes before the samples: header and extensions
 LAYOUT = ("dim", "datatype", "bitpix", "vox_offset")  # fields that say how the samples lie in the file
 SLICING = ("slice_start", "slice_end", "slice_code")  # the order in which the scanner took the slices
 STAND_INS = {"bool": "uint8", "float16": "float32"}
@@ -50,18 +51,24 @@ def read(source: Path | bytes, name: str) -> Stored:
         nibabel.imageglobals.LoggingOutputSuppressor(),
         io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
     ):
+        stored = file.seek(0, io.SEEK_END)
+        file.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file)
-        version_2 = stream.read(8)[4:7] == b"n+2"
-        stream.seek(0)
-        header = (nibabel.Nifti2Header if version_2 else nibabel.Nifti1Header).from_fileobj(stream)
+        head = stream.read(max(SIZES))
+        kind = nibabel.Nifti2Header if head[4:7] == b"n+2" else nibabel.Nifti1Header
+        start = int(kind(head[: kind.template_dtype.itemsize]).get_data_offset())
+        if not max(SIZES) - 192 <= start <= MAX_START:
+            raise LimitExceeded(f"{name}: the samples start at byte {start}; the limit is {MAX_START}")
+        # an extension may claim any length: it is not to unpack more than there is before the samples
+        header = kind.from_fileobj(io.BytesIO(head[:start] + stream.read(max(0, start - len(head)))))
         shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
         check_dtype(name, dtype)
         if not 1 <= len(shape) <= 4 or min(shape) < 1:
             raise UnsupportedInput(f"{name}: a volume has three axes, or four as a batch; here they are {shape}")
         size = math.prod(shape) * dtype.itemsize
         if packed:
-            check_size(name, size)
-        elif header.get_data_offset() + size > stream.seek(0, io.SEEK_END):
+            check_size(name, size, stored)
+        elif start + size > stored:
             raise UnsupportedInput(f"{name}: the file ends before its {size} bytes of voxels do")
         values = header.raw_data_from_fileobj(stream)
         stream.read(1)  # at its end, gzip compares checksums

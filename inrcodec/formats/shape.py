@@ -5,6 +5,8 @@ sample lies, z, y, x, and the "spacing", the step from sample to sample.
 """
 
 import io
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inrcodec.errors import OutputFailed, UnreadableInput, UnsupportedInput, UsageError
+from inrcodec.errors import LimitExceeded, OutputFailed, UnreadableInput, UnsupportedInput, UsageError
 from inrcodec.formats import array, distance
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.formats.stored import Lazy, reading
@@ -30,7 +32,9 @@ MAGICS = {b"ply\n": "ply", b"ply\r": "ply", b"glTF": "glb"}
 SAMPLES = 160**3  # about how many a mesh gets
 RESOLUTIONS = (16, 1024)
 FINEST = 256  # unless asked for more
+MAX_FACES = 1 << 25  # triangles of all parts, where they stand
 EXTENTS = (1e-30, 1e30)  # sizes of meshes that can be measured without leaving the range of floats
+logging.getLogger("trimesh").addHandler(logging.NullHandler())  # else it prints about damage to stderr
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -83,7 +87,12 @@ def load_mesh(data: bytes, name: str) -> "Trimesh":
 
     kind = MAGICS.get(data[:4]) or MESHES.get(Path(name).suffix.lower()) or _guess(data)
     with reading(name, "mesh"):
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False)
+        if kind == "glb":
+            _check_glb(data)
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True)
+        faces = sum(len(getattr(scene.geometry[g], "faces", ())) for _, g in map(scene.graph.get, _nodes(scene)))
+        if faces > MAX_FACES:
+            raise LimitExceeded(f"{name}: {faces} triangles; the limit is {MAX_FACES}")
         parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
         for part in parts:
             if not 0 <= part.faces.min() <= part.faces.max() < len(part.vertices):
@@ -101,6 +110,20 @@ def load_mesh(data: bytes, name: str) -> "Trimesh":
     if not EXTENTS[0] < extent < EXTENTS[1]:
         raise UnsupportedInput(f"{name}: the mesh is {extent:g} long; lengths from {EXTENTS[0]} to {EXTENTS[1]} may be")
     return mesh
+
+
+def _nodes(scene: Any) -> list[str]:
+    """The places in a scene where a part of it stands; one part may stand in many."""
+    return list(scene.graph.nodes_geometry)
+
+
+def _check_glb(data: bytes) -> None:
+    """Raises ValueError if arrays of a GLB file that have no bytes in it, and are zeros, are larger than the file."""
+    chunk = data[20 : 20 + int.from_bytes(data[12:16], "little")]
+    accessors = json.loads(chunk).get("accessors", [])
+    zeros = sum(accessor["count"] for accessor in accessors if "bufferView" not in accessor)
+    if zeros > len(data):
+        raise ValueError(f"{zeros} elements without data")
 
 
 def _resolution(mesh: "Trimesh") -> int:

@@ -1,6 +1,7 @@
 """Arrays that lie in files of any kind, and the way from them to signals."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from inrcodec.signal import Signal, Values
 
 MAX_BYTES = 1 << 32  # of an array that cannot be read in parts
 SLAB = 1 << 22  # samples looked at together in search of special ones
+DEFLATE = 1032  # bytes that one of deflated data can stand for, at most
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Lazy:
 def reading(name: str, kind: str) -> Iterator[None]:
     """Turn what a library raises about a damaged file, nearly anything, into UnsupportedInput or OutOfMemory."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage, on stderr
+            yield
     except InrcodecError:
         raise
     except MemoryError:
@@ -90,10 +94,15 @@ def check_dtype(name: str, dtype: np.dtype) -> None:
         raise UnsupportedInput(f"{name}: the samples are of type {dtype}, not real numbers ({', '.join(DTYPES)})")
 
 
-def check_size(name: str, size: int) -> None:
-    """Raises LimitExceeded if an array of so many bytes must not be read at once."""
+def check_size(name: str, size: int, deflated: int | None = None) -> None:
+    """Raises LimitExceeded if an array of so many bytes must not be read at once.
+
+    deflated: bytes in the file that it is unpacked from; UnsupportedInput if they cannot hold it.
+    """
     if size > MAX_BYTES:
         raise LimitExceeded(f"{name}: {size} bytes of samples to be unpacked at once; the limit is {MAX_BYTES}")
+    if deflated is not None and size > DEFLATE * deflated:
+        raise UnsupportedInput(f"{name}: {size} bytes of samples are announced, but {deflated} bytes cannot hold them")
 
 
 def _special(signal: Signal, fills: tuple[float, ...]) -> special.Special | None:

@@ -22,6 +22,7 @@ from inrcodec.signal import Signal
 SUFFIXES = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".tif": "TIFF", ".tiff": "TIFF", **array.SUFFIXES}
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0, "micron": 1e-3, "um": 1e-3, "µm": 1e-3, "\\u00B5m": 1e-3, "nm": 1e-6}
+ALONE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # these would have tifffile open other files
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 ELEMENT_SIZE = "element_size_um"  # the attribute of HDF5 datasets by which Fiji and ilastik know the voxel size
 
@@ -98,7 +99,7 @@ def _read_tiff(source: Path | bytes, name: str) -> Stored:
     import tifffile
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with tifffile.TiffFile(file, is_ome=False) as tiff:  # OME would have it open other files
+    with tifffile.TiffFile(file, **ALONE) as tiff:
         series, page = tiff.series, tiff.series[0].keyframe
         shape = series[0].shape
         if len(series) > 1 or page.axes != "YX" or page.photometric != tifffile.PHOTOMETRIC.MINISBLACK:

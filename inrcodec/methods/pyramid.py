@@ -1,12 +1,13 @@
 """The pyramid as a method: {pyramid field, grids of latents, few-step adaptation, learned gain, context prior}.
 
-`write_symbols` and `read_symbols` mirror each other. A large grid is cut into tiles for the entropy coder and for
-the search; the synthesis knows of no tiles, so there are no seams.
+A signal on its own has `latents.SECTIONS` sections for every tile of every plane, all the coarse ones first, so that
+a prefix is a preview. A batch has one for every tile of every plane, item by item: each decodes without the others.
 """
 
-import math
-from collections.abc import Callable
-from itertools import product
+from collections.abc import Callable, Mapping
+from copy import copy, deepcopy
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -14,22 +15,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inrcodec import entropy
-from inrcodec.adaptation import adapt
-from inrcodec.errors import CorruptStream
-from inrcodec.fields.grids import Index, channels_last, cut, grid_sizes, phases, split_phases, weights_last
+from inrcodec import latents
+from inrcodec.adaptation import EFFORT_STEPS, adapt
+from inrcodec.container import Header
+from inrcodec.coordinates import unit_vectors
+from inrcodec.errors import CorruptStream, TruncatedStream
+from inrcodec.fields.grids import channels_last, cut, grid_sizes, weights_last
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
-from inrcodec.priors.context import ContextPrior, IntegerLayer, half_up
-from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables
-from inrcodec.window import Window
+from inrcodec.fields.pyramidfield import PyramidField
+from inrcodec.latents import Latents, cells_under, tile_count
+from inrcodec.methods.method import Progress, plane_features
+from inrcodec.priors.context import OPERATING_POINTS, ContextPrior, IntegerLayer, half_up
+from inrcodec.priors.tables import LARGEST, LatentTables
+from inrcodec.recovery import Sections
+from inrcodec.signal import SampleFormat, Signal
+from inrcodec.window import Shape, Window
 
-TILES = {1: 1 << 16, 2: 1024, 3: 96}  # samples a side, by the number of axes: multiples of every stride
-HALOS = {1: 1024, 2: 64, 3: 16}  # what a tile sees of its neighbours while its latents are found; multiples, too
-SECTIONS = 3  # of a tile: all coarse levels, stride 4, stride 2; of a tile in a batch: one
+HALOS = {1: 1024, 2: 64, 3: 16}  # what a tile sees of its neighbours in the search: multiples of every stride
 
-Latents = list[Tensor]
-"""int16 [n, *grid] per level, finest first: one plane of a signal."""
+
+def least_sections(header: Header) -> int:
+    """How many sections a stream has at the least, whatever its samples are."""
+    return tile_count(header.shape) * (header.items or 1)
+
+
+def section_count(header: Header, form: SampleFormat) -> int:
+    """How many sections a stream has."""
+    return _runs(header) * len(form.planes) * least_sections(header)
+
+
+def load(data: bytes | None, options: Mapping[str, Any]) -> "PyramidModel":
+    """From the bytes of a safetensors file. Raises ValueError, KeyError or RuntimeError if it is not one."""
+    if data is None or options:
+        raise TypeError("a pyramid needs a base network, and has no options")
+    return PyramidModel.from_bytes(data)
+
+
+def _runs(header: Header) -> int:
+    return latents.SECTIONS if header.items is None else 1
 
 
 class PyramidModel(nn.Module):
@@ -62,16 +86,80 @@ class PyramidModel(nn.Module):
     def device(self) -> torch.device:
         return self.synthesis.colour.device
 
+    @cached_property
+    def precise(self) -> "PyramidModel":
+        """The same with a synthesis in float64."""
+        twin = copy(self)  # shares all modules but the one that is replaced
+        twin._modules = dict(self._modules) | {"synthesis": deepcopy(self.synthesis).double()}
+        return twin
 
-def tile_count(shape: tuple[int, ...]) -> int:
-    """How many tiles a grid is cut into."""
-    return math.prod(-(-n // TILES[len(shape)]) for n in shape)
+    @property
+    def points(self) -> int:
+        return OPERATING_POINTS
 
+    @property
+    def dims(self) -> int:
+        return self.config.dims
 
-def tiles(shape: tuple[int, ...]) -> list[Window]:
-    """The tiles of a grid, row by row."""
-    side = TILES[len(shape)]
-    return list(product(*([(a, min(a + side, n)) for a in range(0, n, side)] for n in shape)))
+    @property
+    def channels(self) -> int:
+        return self.config.channels
+
+    def write(self, signal: Signal, header: Header, effort: int, progress: Progress) -> list[bytes]:
+        """Find the latents of every item, and code them."""
+        planes, runs, point = signal.format.planes, _runs(header), header.operating_point
+        steps = EFFORT_STEPS[effort]
+        total = signal.items * len(planes) * tile_count(header.shape) * max(steps, 1)
+        places = self._places(signal.format, header.shape)
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            progress("adapting", done / total)
+
+        sections: list[list[bytes]] = [[] for _ in range(runs)]
+        for k in range(signal.items):
+            for channels in planes:
+                features = plane_features(signal, k, channels, self.channels)
+                single = len(channels) < self.channels
+                found = find_latents(self, features, header.shape, point, single, steps, advance, places)
+                if not steps:
+                    advance(tile_count(header.shape))
+                coded = latents.write_symbols(self, found, header.shape, point, single, runs)
+                for run, tiles in zip(sections, coded, strict=True):
+                    run += tiles
+        return [section for run in sections for section in run]
+
+    def read(self, header: Header, form: SampleFormat, sections: Sections, item: int) -> PyramidField:
+        """The inverse of `write`, of one item; sections that a prefix lacks, or that are None and lost, leave the
+        finest latents at zero.
+
+        Raises CorruptStream, TruncatedStream.
+        """
+        planes, tiles, runs = form.planes, tile_count(header.shape), _runs(header)
+        per_run = len(planes) * tiles
+        if header.items is not None:
+            sections = sections[item * per_run : (item + 1) * per_run]
+        whole = len(sections) // per_run
+        if not whole:
+            raise TruncatedStream(f"{len(sections)} whole sections of item {item} are there; {per_run} are needed")
+        found = []
+        for p, channels in enumerate(planes):
+            own = [sections[k * per_run + p * tiles : k * per_run + (p + 1) * tiles] for k in range(whole)]
+            single = len(channels) < self.channels
+            found.append(latents.read_symbols(self, own, header.shape, header.operating_point, single, runs))
+        places = self._places(form, header.shape)
+        return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
+
+    def _places(self, form: SampleFormat, shape: Shape) -> Tensor | None:
+        """Unit vectors [1, 3, *shape], if the network asks for them. Raises CorruptStream if the stream has none."""
+        if not self.config.sphere:
+            return None
+        try:
+            return unit_vectors(getattr(form, "info", {}), shape).to(self.device)
+        except (KeyError, TypeError, ValueError):
+            raise CorruptStream("the base network is for the sphere; latitude and longitude are not known") from None
 
 
 def find_latents(
@@ -90,146 +178,17 @@ def find_latents(
     """
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
-    latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
+    out = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
     op, halo = torch.tensor([operating_point], device=model.device), HALOS[len(shape)]
-    for tile in tiles(shape):
+    for tile in latents.tiles(shape):
         window = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(tile, shape, strict=True))
         x = channels_last(features(window)[None].to(model.device))
         here = None if places is None else places[cut(window)]
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
         found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only, here)
-        for i, (whole, part) in enumerate(zip(latents, found, strict=True)):
-            cells = _cells(tile, i)
-            values = part[0][cut(cells, _cells(window, i))].clamp(-LARGEST, LARGEST)
+        for i, (whole, part) in enumerate(zip(out, found, strict=True)):
+            cells = cells_under(tile, i)
+            values = part[0][cut(cells, cells_under(window, i))].clamp(-LARGEST, LARGEST)
             whole[cut(cells)] = values.to("cpu", torch.int16)
-    return latents
-
-
-class _Parts:
-    """Where the symbols of a part are: what the two directions of coding share."""
-
-    def __init__(self, model: PyramidModel, shape: tuple[int, ...], first_only: bool, runs: int):
-        self.runs = runs
-        self.tables = model.tables
-        self.groups = model.config.prior.groups
-        self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
-        self.sizes = grid_sizes(shape, model.config.levels)
-        self.offsets = phases(model.config.dims)
-
-    def valid(self, level: int, phase: int) -> Index:
-        """Cells of a phase that exist; an odd side leaves some phases shorter."""
-        cells = self.sizes[level + 1]
-        return cut(tuple((0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True)))
-
-    def section(self, level: int) -> int:
-        return self.runs - 1 - min(level, self.runs - 1)
-
-
-def _integers(x: Tensor, valid: Index) -> NDArray[np.int32]:
-    return x[0][valid].to("cpu", torch.int32).numpy().ravel()
-
-
-class _Writer(_Parts):
-    def __init__(self, model: PyramidModel, latents: Latents, shape: tuple[int, ...], first_only: bool, runs: int):
-        super().__init__(model, shape, first_only, runs)
-        dims = model.config.dims
-        self.known = [split_phases(y[None].to(model.device, torch.float32), dims) for y in latents]
-        self.sections: list[list] = [[] for _ in range(runs)]
-
-    def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
-        part = self.known[level][phase].split(self.groups[level], 1)[group]
-        if group and self.first_only:
-            return torch.zeros_like(part)
-        valid = self.valid(level, phase)
-        y, m, k = (_integers(x, valid) for x in (part, mean, index))
-        symbols, indices, wide = self.tables.to_alphabet(y, m, k)
-        out = self.sections[self.section(level)]
-        out.append((symbols, indices))
-        out.append((wide, np.full(len(wide), UNIFORM, np.uint16)))
-        return part
-
-
-class _Reader(_Parts):
-    def __init__(self, model: PyramidModel, sections: list[bytes], shape: tuple[int, ...], first_only: bool, runs: int):
-        super().__init__(model, shape, first_only, runs)
-        self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
-
-    def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
-        part = torch.zeros_like(mean)
-        if group and self.first_only:
-            return part
-        valid = self.valid(level, phase)
-        m, k = _integers(mean, valid), _integers(index, valid)
-        decoder = self.decoders[self.section(level)]
-        indices = self.tables.indices(m, k)
-        symbols = decoder.decode(indices)
-        escapes = int(self.tables.escapes(symbols, k).sum())
-        wide = decoder.decode(np.full(2 * escapes, UNIFORM, np.uint16))
-        y = self.tables.from_alphabet(symbols, m, k, wide)
-        if np.abs(y).max(initial=0) > LARGEST:
-            raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
-        inner = part[0][valid]
-        inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
-        return part
-
-
-def _cells(window: Window, level: int) -> Window:
-    """The cells of a level under a window that starts at a multiple of its stride."""
-    stride = 2 ** (level + 1)
-    return tuple((a // stride, -(-b // stride)) for a, b in window)
-
-
-def _tile_of(latents: Latents, tile: Window) -> Latents:
-    """Views of the latents under a tile."""
-    return [y[cut(_cells(tile, i))] for i, y in enumerate(latents)]
-
-
-def write_symbols(
-    model: PyramidModel,
-    latents: Latents,
-    shape: tuple[int, ...],
-    operating_point: int,
-    first_only: bool,
-    runs: int = SECTIONS,
-) -> list[list[bytes]]:
-    """Latents → [section, coarse to fine][tile] → bytes; `runs` sections a tile."""
-    op = torch.tensor([operating_point], device=model.device)
-    out: list[list[bytes]] = [[] for _ in range(runs)]
-    for tile in tiles(shape):
-        size = tuple(b - a for a, b in tile)
-        writer = _Writer(model, _tile_of(latents, tile), size, first_only, runs)
-        with torch.no_grad():
-            model.prior.walk(size, op, writer)
-        for k, parts in enumerate(writer.sections):
-            out[k].append(entropy.encode(parts, model.tables))
     return out
-
-
-def read_symbols(
-    model: PyramidModel,
-    sections: list[list[bytes]],
-    shape: tuple[int, ...],
-    operating_point: int,
-    first_only: bool,
-    runs: int = SECTIONS,
-) -> Latents:
-    """The inverse of `write_symbols`; with fewer than all sections, the finest levels stay zero.
-
-    Raises CorruptStream.
-    """
-    levels = model.config.levels
-    sizes = grid_sizes(shape, levels)
-    latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
-    op = torch.tensor([operating_point], device=model.device)
-    for t, tile in enumerate(tiles(shape)):
-        size = tuple(b - a for a, b in tile)
-        reader = _Reader(model, [tiles_of[t] for tiles_of in sections], size, first_only, runs)
-        stop = runs - len(sections)
-        with torch.no_grad():
-            found = model.prior.walk(size, op, reader, stop=stop)
-        for decoder in reader.decoders:
-            decoder.finish()
-        for whole, part in zip(_tile_of(latents, tile)[stop:], found, strict=True):
-            whole.copy_(part[0])
-    return latents

@@ -85,13 +85,15 @@ class ArrayFormat:
         end = HEAD + int.from_bytes(block[HEAD - 3 : HEAD], "little")
         if end > len(block):
             raise CorruptStream(f"the description of the samples ends at byte {end} of {len(block)}")
-        dtype, special = DTYPES[byte], None
-        if end < len(block):
-            special = Special.from_bytes(block[end:], dtype, (items, *shape, channels))
         try:
-            return cls(modality, len(shape), dtype, channels, offset, unit, _info(block[HEAD:end]), special)
+            form = cls(modality, len(shape), DTYPES[byte], channels, offset, unit, _info(block[HEAD:end]))
         except UsageError as error:
             raise CorruptStream(str(error)) from None
+        if modality == "field":
+            _check_axes(form.info, shape)
+        if end < len(block):
+            form = replace(form, special=Special.from_bytes(block[end:], form.dtype, (items, *shape, channels)))
+        return form
 
     def dimensions(self, shape: Shape) -> dict[str, int]:
         """The size of a grid in words."""
@@ -129,7 +131,7 @@ class ArrayFormat:
 
     def from_features(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Undo `to_features`; integers are rounded half to even, and clipped."""
-        x = (features.astype(np.float64) - 0.5) * self.unit + self.offset
+        x = self.numbers(features)
         kind = np.dtype(self.dtype)
         if kind.kind == "f":
             limit = float(np.finfo(kind).max)
@@ -141,16 +143,36 @@ class ArrayFormat:
         top = np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else float(limits.max)
         return np.clip(np.rint(x), float(limits.min), top).astype(kind)
 
+    def numbers(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """As `from_features`, neither rounded nor clipped."""
+        return (features.astype(np.float64) - 0.5) * self.unit + self.offset
+
 
 def _info(data: bytes) -> dict[str, Any]:
     if not data:
         return {}
     inflate = zlib.decompressobj(-15)
     try:
-        text = inflate.decompress(data, MAX_INFO)
-        info = json.loads(text)
+        info = json.loads(inflate.decompress(data, MAX_INFO), parse_float=_finite, parse_constant=_finite)
     except (zlib.error, ValueError, RecursionError) as error:
         raise CorruptStream(f"the description of the samples: {error}") from None
     if not inflate.eof or inflate.unused_data or not isinstance(info, dict):
         raise CorruptStream("the description of the samples is not one JSON object")
     return info
+
+
+def _finite(text: str) -> float:
+    """A number of JSON, which has no NaN and no infinities. Raises ValueError."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _check_axes(info: dict[str, Any], shape: Shape) -> None:
+    """Raises CorruptStream unless latitude and longitude, where there are any, are two numbers or one a sample."""
+    for name, n in zip(("latitude", "longitude"), shape, strict=False):  # a wrong number of axes is found elsewhere
+        axis = info.get(name, [0, 0])
+        numbers = isinstance(axis, list) and all(type(x) in (int, float) and abs(x) < 1e300 for x in axis)
+        if not numbers or len(axis) not in (2, n):
+            raise CorruptStream(f"the {name} of {n} samples is neither two finite numbers nor {n}")

@@ -82,12 +82,16 @@ class AudioFormat:
 
     def from_features(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Undo `to_features`; integers are rounded half to even, and clipped."""
-        x = features.astype(np.float64) - 0.5
-        x = (x @ _MIDDLE_SIDE.T if self.channels == 2 else x) * (FULL_SCALES[self.dtype] / AUDIO_SPAN)
+        x = self.numbers(features)
         if self.dtype == "float32":
             return x.astype(np.float32)
         limits = np.iinfo(self.dtype)
         return np.clip(np.rint(x), limits.min, limits.max).astype(self.dtype)
+
+    def numbers(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """As `from_features`, neither rounded nor clipped."""
+        x = features.astype(np.float64) - 0.5
+        return (x @ _MIDDLE_SIDE.T if self.channels == 2 else x) * (FULL_SCALES[self.dtype] / AUDIO_SPAN)
 
 
 _MIDDLE_SIDE = np.array([[1, 1], [1, -1]], np.float32) * np.float32(0.5**0.5)  # orthonormal: keeps the distortion

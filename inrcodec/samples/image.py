@@ -75,3 +75,7 @@ class ImageFormat:
     def from_features(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Undo `to_features`: features [..., C], clipped to [0, 1], scaled and rounded half to even."""
         return np.rint(np.clip(features, 0, 1) * self.peak).astype(self.dtype)
+
+    def numbers(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """As `from_features`, not rounded."""
+        return np.clip(features.astype(np.float64), 0, 1) * self.peak

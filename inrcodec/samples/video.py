@@ -84,3 +84,7 @@ class VideoFormat:
     def from_features(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Undo `to_features`: clipped, scaled and rounded half to even."""
         return np.rint(np.clip(features, 0, 1) * np.float32(255)).astype(np.uint8)
+
+    def numbers(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """As `from_features`, not rounded."""
+        return np.clip(features.astype(np.float64), 0, 1) * 255

@@ -1,4 +1,4 @@
-"""Muon for the convolutions, Adam for everything else.
+"""Muon for matrices, Adam for everything else.
 
 Muon (Jordan et al. 2024) replaces the gradient of a matrix by its nearest orthogonal matrix, through a few
 Newton-Schulz iterations on the momentum. Matrices of one shape are iterated together.
@@ -8,6 +8,9 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
+
+LARGEST = 1 << 19
+"""Elements of a matrix beyond which the iterations would cost more than the rest of a step."""
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -25,13 +28,16 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Optimiser:
-    """Both optimisers over one module. `lr` is Adam's; Muon's is `ratio` times that."""
+    """Both optimisers over one module. `lr` is Adam's; Muon's is `ratio` times that.
 
-    def __init__(self, module: nn.Module, ratio: float = 12.0, momentum: float = 0.95):
+    axes: how many a parameter has to have for Muon: 3 for networks of convolutions, 2 for networks of linear layers.
+    """
+
+    def __init__(self, module: nn.Module, ratio: float = 12.0, momentum: float = 0.95, axes: int = 3):
         matrices = defaultdict(list)
         others = []
         for p in module.parameters():
-            if p.ndim > 2 and p.shape[0] >= 8:
+            if p.ndim >= axes and p.shape[0] >= 8 and p[0].numel() >= 8 and p.numel() <= LARGEST:
                 matrices[(p.shape[0], p[0].numel())].append(p)
             else:
                 others.append(p)

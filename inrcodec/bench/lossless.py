@@ -1,0 +1,99 @@
+"""Lossless coding, and coding within an error bound, beside the codecs that people use for them.
+
+python -m inrcodec.bench.lossless SET [--limit N] [--max-error E] [--effort N]
+
+SET: a data set of `inrcodec bench` of images, sounds or fields. One line for each item: bytes of every codec, complete
+files; the samples of ours, decoded in a process with one and one with two threads, that are beyond the bound.
+"""
+
+import argparse
+import io
+import multiprocessing
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inrcodec import codec
+from inrcodec.bench import datasets
+from inrcodec.bench.model import Item
+from inrcodec.bench.ours import signal_of
+
+Sizes = dict[str, int]
+
+
+def _images(item: Item, _: float) -> Sizes:
+    import imagecodecs
+    from PIL import Image
+
+    def pillow(form: str, **settings: object) -> int:
+        file = io.BytesIO()
+        Image.fromarray(item.values.squeeze()).save(file, form, **settings)
+        return len(file.getvalue())
+
+    jpegxl = {
+        f"jpegxl-e{e}": len(imagecodecs.jpegxl_encode(item.values, effort=e, lossless=True, usecontainer=False))
+        for e in (7, 9)
+    }
+    return {"png": pillow("PNG", optimize=True), "webp": pillow("WEBP", lossless=True, quality=100, method=6), **jpegxl}
+
+
+def _sounds(item: Item, _: float) -> Sizes:
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, item.values, round(item.rate), format="FLAC", subtype="PCM_16", compression_level=1.0)
+    return {"flac": len(file.getvalue())}
+
+
+def _fields(item: Item, bound: float) -> Sizes:
+    import imagecodecs
+
+    values = np.ascontiguousarray(item.values)
+    return {
+        "zfp": len(imagecodecs.zfp_encode(values, level=bound, mode="a", header=True)),  # type: ignore[arg-type]
+        "sz3": len(imagecodecs.sz3_encode(values, mode="abs", abs=bound)),
+    }
+
+
+PEERS: dict[str, Callable[[Item, float], Sizes]] = {"image": _images, "audio": _sounds, "field": _fields}
+
+
+def _decoded(data: bytes, threads: int) -> NDArray:
+    torch.set_num_threads(threads)
+    return codec.decode(data)
+
+
+def beyond(item: Item, data: bytes, bound: float, threads: int) -> int:
+    """Samples that decode in a fresh process with more than the error allowed."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        decoded = pool.apply(partial(_decoded, data, threads)).reshape(item.values.shape)
+    return int((np.abs(decoded.astype(np.float64) - item.values) > bound).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m inrcodec.bench.lossless")
+    parser.add_argument("set")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--max-error", type=float)
+    parser.add_argument("--effort", type=int, default=0)
+    given = parser.parse_args()
+    total: Sizes = {}
+    bound = given.max_error or 0.0
+    settings = codec.Settings(max_error=given.max_error, lossless=not bound, effort=given.effort)
+    for source in datasets.sources(given.set, None, given.limit):
+        item = datasets.read(source)
+        encoded = codec.compress(signal_of(item), settings)
+        said = codec.describe(encoded.data)
+        sizes = {"inrcodec": len(encoded.data), "field": len(encoded.data) - int(str(said["residual_bytes"]))}
+        sizes |= PEERS[item.modality](item, bound) | {"samples": item.values.size}
+        sizes |= {f"beyond-{n}": beyond(item, encoded.data, bound, n) for n in (1, 2)}
+        total = {name: total.get(name, 0) + size for name, size in sizes.items()}
+        print(item.name, *(f"{name} {size}" for name, size in sizes.items()), f"{encoded.seconds:.1f} s", flush=True)
+    print("all", *(f"{name} {size}" for name, size in total.items()))
+
+
+if __name__ == "__main__":
+    main()

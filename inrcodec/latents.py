@@ -1,0 +1,187 @@
+"""Grids of latents ⇄ bytes, tile by tile. `write_symbols` and `read_symbols` mirror each other.
+
+A large grid is cut into tiles for the entropy coder and for the search; the synthesis knows of no tiles, so there are
+no seams.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inrcodec import entropy
+from inrcodec.errors import CorruptStream
+from inrcodec.fields.grids import Index, cut, grid_sizes, phases, split_phases
+from inrcodec.priors.tables import LARGEST, UNIFORM
+from inrcodec.window import Window
+
+if TYPE_CHECKING:
+    from inrcodec.methods.pyramid import PyramidModel
+
+TILES = {1: 1 << 16, 2: 1024, 3: 96}  # samples a side, by the number of axes: multiples of every stride
+SECTIONS = 3  # of a tile: all coarse levels, stride 4, stride 2; of a tile in a batch: one
+
+Latents = list[Tensor]
+"""int16 [n, *grid] per level, finest first: one plane of a signal."""
+
+
+def tile_count(shape: tuple[int, ...]) -> int:
+    """How many tiles a grid is cut into."""
+    return math.prod(-(-n // TILES[len(shape)]) for n in shape)
+
+
+def tiles(shape: tuple[int, ...]) -> list[Window]:
+    """The tiles of a grid, row by row."""
+    side = TILES[len(shape)]
+    return list(product(*([(a, min(a + side, n)) for a in range(0, n, side)] for n in shape)))
+
+
+class _Parts:
+    """Where the symbols of a part are: what the two directions of coding share."""
+
+    def __init__(self, model: "PyramidModel", shape: tuple[int, ...], first_only: bool, runs: int):
+        self.runs = runs
+        self.tables = model.tables
+        self.groups = model.config.prior.groups
+        self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
+        self.sizes = grid_sizes(shape, model.config.levels)
+        self.offsets = phases(model.config.dims)
+
+    def valid(self, level: int, phase: int) -> Index:
+        """Cells of a phase that exist; an odd side leaves some phases shorter."""
+        cells = self.sizes[level + 1]
+        return cut(tuple((0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True)))
+
+    def section(self, level: int) -> int:
+        return self.runs - 1 - min(level, self.runs - 1)
+
+
+def _integers(x: Tensor, valid: Index) -> NDArray[np.int32]:
+    return x[0][valid].to("cpu", torch.int32).numpy().ravel()
+
+
+class _Writer(_Parts):
+    def __init__(self, model: "PyramidModel", latents: Latents, shape: tuple[int, ...], first_only: bool, runs: int):
+        super().__init__(model, shape, first_only, runs)
+        dims = model.config.dims
+        self.known = [split_phases(y[None].to(model.device, torch.float32), dims) for y in latents]
+        self.sections: list[list] = [[] for _ in range(runs)]
+
+    def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
+        part = self.known[level][phase].split(self.groups[level], 1)[group]
+        if group and self.first_only:
+            return torch.zeros_like(part)
+        valid = self.valid(level, phase)
+        y, m, k = (_integers(x, valid) for x in (part, mean, index))
+        symbols, indices, wide = self.tables.to_alphabet(y, m, k)
+        out = self.sections[self.section(level)]
+        out.append((symbols, indices))
+        out.append((wide, np.full(len(wide), UNIFORM, np.uint16)))
+        return part
+
+
+class _Reader(_Parts):
+    def __init__(
+        self, model: "PyramidModel", sections: list[bytes], shape: tuple[int, ...], first_only: bool, runs: int
+    ):
+        super().__init__(model, shape, first_only, runs)
+        self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
+
+    def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
+        part = torch.zeros_like(mean)
+        if group and self.first_only:
+            return part
+        valid = self.valid(level, phase)
+        m, k = _integers(mean, valid), _integers(index, valid)
+        decoder = self.decoders[self.section(level)]
+        indices = self.tables.indices(m, k)
+        symbols = decoder.decode(indices)
+        escapes = int(self.tables.escapes(symbols, k).sum())
+        wide = decoder.decode(np.full(2 * escapes, UNIFORM, np.uint16))
+        y = self.tables.from_alphabet(symbols, m, k, wide)
+        if np.abs(y).max(initial=0) > LARGEST:
+            raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
+        inner = part[0][valid]
+        inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
+        return part
+
+
+def cells_under(window: Window, level: int) -> Window:
+    """The cells of a level under a window that starts at a multiple of its stride."""
+    stride = 2 ** (level + 1)
+    return tuple((a // stride, -(-b // stride)) for a, b in window)
+
+
+def _tile_of(latents: Latents, tile: Window) -> Latents:
+    """Views of the latents under a tile."""
+    return [y[cut(cells_under(tile, i))] for i, y in enumerate(latents)]
+
+
+def _intact(sections: Iterable[bytes | None]) -> list[bytes]:
+    """Those before the first that is lost."""
+    found: list[bytes] = []
+    for section in sections:
+        if section is None:
+            break
+        found.append(section)
+    return found
+
+
+def write_symbols(
+    model: "PyramidModel",
+    latents: Latents,
+    shape: tuple[int, ...],
+    operating_point: int,
+    first_only: bool,
+    runs: int = SECTIONS,
+) -> list[list[bytes]]:
+    """Latents → [section, coarse to fine][tile] → bytes; `runs` sections a tile."""
+    op = torch.tensor([operating_point], device=model.device)
+    out: list[list[bytes]] = [[] for _ in range(runs)]
+    for tile in tiles(shape):
+        size = tuple(b - a for a, b in tile)
+        writer = _Writer(model, _tile_of(latents, tile), size, first_only, runs)
+        with torch.no_grad():
+            model.prior.walk(size, op, writer)
+        for k, parts in enumerate(writer.sections):
+            out[k].append(entropy.encode(parts, model.tables))
+    return out
+
+
+def read_symbols(
+    model: "PyramidModel",
+    sections: Sequence[Sequence[bytes | None]],
+    shape: tuple[int, ...],
+    operating_point: int,
+    first_only: bool,
+    runs: int = SECTIONS,
+) -> Latents:
+    """The inverse of `write_symbols`; with fewer than all sections, the finest levels stay zero.
+
+    None is a section that is lost, and the finer ones of its tile with it.
+
+    Raises CorruptStream.
+    """
+    levels = model.config.levels
+    sizes = grid_sizes(shape, levels)
+    latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
+    op = torch.tensor([operating_point], device=model.device)
+    for t, tile in enumerate(tiles(shape)):
+        size = tuple(b - a for a, b in tile)
+        intact = _intact(tiles_of[t] for tiles_of in sections)
+        if not intact:
+            continue
+        reader = _Reader(model, intact, size, first_only, runs)
+        stop = runs - len(intact)
+        with torch.no_grad():
+            found = model.prior.walk(size, op, reader, stop=stop)
+        for decoder in reader.decoders:
+            decoder.finish()
+        for whole, part in zip(_tile_of(latents, tile)[stop:], found, strict=True):
+            whole.copy_(part[0])
+    return latents

@@ -1,0 +1,396 @@
+"""From the values of φ to bytes and back: quantiser and prior of the meta-learned methods.
+
+A coder has `points` operating points, 0 the coarsest. Its buffers come with the base network. Symbols are int32 arrays
+[P, D] for P patches, in the order of the rows of a picture; `grid` says how many patches lie along each axis.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inrcodec import entropy
+from inrcodec.errors import CorruptStream
+from inrcodec.fields.modulations import Residual
+from inrcodec.priors.context import OPERATING_POINTS
+from inrcodec.priors.flow import UNITS, Flow
+from inrcodec.priors.histogram import TOTAL, CountTables
+from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables, tail_lengths
+
+Symbols = NDArray[np.int32]
+
+CLIP = 3.0
+"""Modulations beyond ± this many standard deviations are clipped (COIN++, 4.3.4)."""
+
+
+class Coder(nn.Module):
+    """What the coders share; each says `quantise`, `dequantise`, `write` and `read`."""
+
+    @property
+    def points(self) -> int:
+        raise NotImplementedError
+
+    def quantise(self, values: Tensor, point: int) -> Tensor:
+        """Values of φ [P, D] → integers of the same shape."""
+        raise NotImplementedError
+
+    def dequantise(self, symbols: Tensor, point: int) -> Tensor:
+        """Integers [P, D] → values of φ."""
+        raise NotImplementedError
+
+    def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
+        raise NotImplementedError
+
+    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
+        """The inverse of `write`. Raises CorruptStream."""
+        raise NotImplementedError
+
+
+class UniformCoder(Coder):
+    """COIN++: b bits over ±3σ, and the histogram of the training modulations (thesis, 4.3.4 and 4.3.5).
+
+    mean, std: of all modulations, [1]; or of every dimension, [D] (thesis, 6.4.1). b runs from `least` on.
+    """
+
+    mean: Tensor
+    std: Tensor
+    counts: Tensor  # int32: the histograms of all b, one after the other
+
+    def __init__(self, size: int, least: int, most: int, per_dimension: bool):
+        super().__init__()
+        self.size, self.least, self.most = size, least, most
+        width = size if per_dimension else 1
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+        self.register_buffer("counts", torch.zeros(sum(2**b for b in range(least, most + 1)), dtype=torch.int32))
+
+    @property
+    def points(self) -> int:
+        return self.most - self.least + 1
+
+    def quantise(self, values: Tensor, point: int) -> Tensor:
+        steps = 2 ** (self.least + point) - 1
+        return torch.round((((values - self.mean) / self.std).clamp(-CLIP, CLIP) + CLIP) * (steps / (2 * CLIP))).int()
+
+    def dequantise(self, symbols: Tensor, point: int) -> Tensor:
+        steps = 2 ** (self.least + point) - 1
+        return (symbols * (2 * CLIP / steps) - CLIP) * self.std + self.mean
+
+    def tables(self) -> CountTables:
+        sizes = 2 ** np.arange(self.least, self.most + 1)
+        return CountTables.split(self.counts.cpu().numpy(), sizes)
+
+    def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
+        flat = symbols.ravel()
+        return entropy.encode([(flat, np.full(len(flat), point))], self.tables())
+
+    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
+        decoder = entropy.Decoder(data, self.tables())
+        symbols = decoder.decode(np.full(math.prod(grid) * self.size, point))
+        decoder.finish()
+        return symbols.reshape(-1, self.size)
+
+
+class SparseCoder(Coder):
+    """MSCN: which gates are open, a bit each; then the values behind the open ones, b bits over ±3σ of a dimension.
+
+    level: how likely a gate is open, (level + 1/2) / 64, [D]. counts: of open values, all b, one after the other.
+    """
+
+    std: Tensor  # [D], of open values
+    level: Tensor  # uint8 [D]
+    counts: Tensor
+
+    LEVELS = 64
+
+    def __init__(self, size: int, least: int, most: int):
+        super().__init__()
+        self.size, self.least, self.most = size, least, most
+        self.register_buffer("std", torch.ones(size))
+        self.register_buffer("level", torch.zeros(size, dtype=torch.uint8))
+        self.register_buffer("counts", torch.zeros(sum(2**b for b in range(least, most + 1)), dtype=torch.int32))
+
+    @property
+    def points(self) -> int:
+        return self.most - self.least + 1
+
+    def quantise(self, values: Tensor, point: int) -> Tensor:
+        """0 where a gate is closed, else 1 + the cell of the value."""
+        steps = 2 ** (self.least + point) - 1
+        cell = torch.round(((values / self.std).clamp(-CLIP, CLIP) + CLIP) * (steps / (2 * CLIP))).int()
+        return torch.where(values == 0, torch.zeros_like(cell), 1 + cell)
+
+    def dequantise(self, symbols: Tensor, point: int) -> Tensor:
+        steps = 2 ** (self.least + point) - 1
+        values = ((symbols - 1) * (2 * CLIP / steps) - CLIP) * self.std
+        return torch.where(symbols == 0, torch.zeros_like(values), values)
+
+    def tables(self) -> CountTables:
+        """A table of two symbols for every level, then one for every b."""
+        share = TOTAL // (2 * self.LEVELS)
+        gates = [np.array([TOTAL - share * (2 * k + 1), share * (2 * k + 1)]) for k in range(self.LEVELS)]
+        edges = np.cumsum(2 ** np.arange(self.least, self.most + 1))[:-1]
+        return CountTables([*gates, *np.split(self.counts.cpu().numpy().astype(np.int64), edges)])
+
+    def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
+        gates = (symbols > 0).astype(np.int32)
+        levels = np.broadcast_to(self.level.cpu().numpy().astype(np.int64), symbols.shape)
+        values = symbols[symbols > 0] - 1
+        parts = [(gates.ravel(), levels.ravel()), (values, np.full(len(values), self.LEVELS + point))]
+        return entropy.encode(parts, self.tables())
+
+    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
+        decoder = entropy.Decoder(data, self.tables())
+        levels = np.broadcast_to(self.level.cpu().numpy().astype(np.int64), (math.prod(grid), self.size))
+        symbols = decoder.decode(levels.ravel()).reshape(levels.shape)
+        values = decoder.decode(np.full(int(symbols.sum()), self.LEVELS + point))
+        symbols[symbols > 0] = values + 1
+        decoder.finish()
+        return symbols
+
+
+class TransformCoder(Coder):
+    """VC-INR: z = g_a(φ), rounded, under a deep factorised prior; φ̂ = g_s(ẑ) (3.4).
+
+    g_a, g_s: residual MLPs with SELU on standardised φ. In the paper every λ has transforms of its own; here every λ
+    has gains of its own, [points, z], and its own tables: one network for all rates.
+    """
+
+    mean: Tensor  # [D]
+    std: Tensor
+    gains: Tensor  # log, [points, Z]
+    low: Tensor  # int32 [points, Z]: the least symbol of each table
+    sizes: Tensor  # int32 [points, Z]: of each alphabet
+    counts: Tensor  # int32: all tables, one after the other
+
+    def __init__(self, size: int, codes: int, hidden: int, blocks: int, lmbdas: int):
+        super().__init__()
+        self.size, self.codes = size, codes
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+        self.analysis = _mlp(size, hidden, blocks, codes)
+        self.synthesis = _mlp(codes, hidden, blocks, size)
+        self.gains = nn.Parameter(torch.zeros(lmbdas, codes))
+        self.register_buffer("low", torch.zeros(lmbdas, codes, dtype=torch.int32))
+        self.register_buffer("sizes", torch.ones(lmbdas, codes, dtype=torch.int32))
+        self.register_buffer("counts", torch.zeros(0, dtype=torch.int32))
+
+    @property
+    def points(self) -> int:
+        return len(self.gains)
+
+    def analyse(self, values: Tensor, point: int | Tensor) -> Tensor:
+        """φ [P, D] → z [P, Z] before rounding."""
+        z: Tensor = self.analysis((values - self.mean) / self.std) * self.gains[point].exp()
+        return z
+
+    def synthesise(self, z: Tensor, point: int | Tensor) -> Tensor:
+        """ẑ [P, Z] → φ̂ [P, D]."""
+        values: Tensor = self.synthesis(z * (-self.gains[point]).exp()) * self.std + self.mean
+        return values
+
+    def quantise(self, values: Tensor, point: int) -> Tensor:
+        low = self.low[point]
+        z = torch.round(self.analyse(values, point)).int()
+        return torch.minimum(torch.maximum(z, low), low + self.sizes[point] - 1)
+
+    def dequantise(self, symbols: Tensor, point: int) -> Tensor:
+        return self.synthesise(symbols.float(), point)
+
+    def tables(self) -> CountTables:
+        return CountTables.split(self.counts.cpu().numpy(), self.sizes.cpu().numpy().ravel().astype(np.int64))
+
+    def _indices(self, point: int, patches: int) -> NDArray[np.int64]:
+        return np.tile(np.arange(self.codes) + point * self.codes, patches)
+
+    def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
+        low = self.low[point].cpu().numpy()
+        return entropy.encode([((symbols - low).ravel(), self._indices(point, len(symbols)))], self.tables())
+
+    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
+        decoder = entropy.Decoder(data, self.tables())
+        symbols = decoder.decode(self._indices(point, math.prod(grid))).reshape(-1, self.codes)
+        decoder.finish()
+        return symbols + self.low[point].cpu().numpy()
+
+
+def _mlp(inputs: int, hidden: int, blocks: int, outputs: int) -> nn.Sequential:
+    layers = [Residual(hidden, nn.SELU()) for _ in range(blocks)]
+    return nn.Sequential(nn.Linear(inputs, hidden), *layers, nn.SELU(), nn.Linear(hidden, outputs))
+
+
+class StepCoder(Coder):
+    """What the coders with located and scaled tables share: x = (φ − μ)/σ per dimension, y = round(x (2^b − 1) / 6).
+
+    tails: the committed tables (`LatentTables`).
+    """
+
+    mean: Tensor  # [D]
+    std: Tensor
+    tails: Tensor
+
+    def __init__(self, size: int, least: int, most: int):
+        super().__init__()
+        self.size, self.least, self.most = size, least, most
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+        self.register_buffer("tails", torch.zeros(int(tail_lengths().sum()), dtype=torch.int32))
+
+    @property
+    def points(self) -> int:
+        return self.most - self.least + 1
+
+    def cells(self, point: int) -> int:
+        """Steps Δ in the range of ±3σ."""
+        return int(2 ** (self.least + point) - 1)
+
+    def quantise(self, values: Tensor, point: int) -> Tensor:
+        step = 2 * CLIP / self.cells(point)
+        return torch.round(((values - self.mean) / self.std).clamp(-CLIP, CLIP) / step).int()
+
+    def dequantise(self, symbols: Tensor, point: int) -> Tensor:
+        return symbols * (2 * CLIP / self.cells(point)) * self.std + self.mean
+
+    def tables(self) -> LatentTables:
+        return LatentTables(self.tails.cpu().numpy())
+
+
+class _Writer:
+    """Known symbols and the (mean in eighths, scale index) of each part → parts for the entropy coder."""
+
+    def __init__(self, tables: LatentTables):
+        self.tables = tables
+        self.parts: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
+
+    def __call__(self, y: Symbols, mean: NDArray[np.integer], index: Symbols) -> Symbols:
+        symbols, indices, wide = self.tables.to_alphabet(y.ravel(), mean.ravel(), index.ravel())
+        self.parts += [(symbols, indices), (wide, np.full(len(wide), UNIFORM))]
+        return y
+
+
+class _Reader:
+    """The inverse of `_Writer`; `y` only tells the shape."""
+
+    def __init__(self, tables: LatentTables, data: bytes):
+        self.tables, self.decoder = tables, entropy.Decoder(data, tables)
+
+    def __call__(self, y: Symbols, mean: NDArray[np.integer], index: Symbols) -> Symbols:
+        m, k = mean.ravel(), index.ravel()
+        symbols = self.decoder.decode(self.tables.indices(m, k))
+        escapes = int(self.tables.escapes(symbols, k).sum())
+        wide = self.decoder.decode(np.full(2 * escapes, UNIFORM))
+        found = self.tables.from_alphabet(symbols, m, k, wide)
+        if np.abs(found).max(initial=0) > LARGEST:
+            raise CorruptStream(f"a modulation of {int(np.abs(found).max())} steps is beyond ±{LARGEST}")
+        return found.reshape(y.shape).astype(np.int32)
+
+
+class FlowCoder(StepCoder):
+    """FlowCOIN (thesis, 6.4): quantisation per dimension, and a flow as the prior (`priors.flow`)."""
+
+    def __init__(self, size: int, least: int, most: int, groups: int, width: int):
+        super().__init__(size, least, most)
+        self.groups, self.width = groups, width
+        self.flow = Flow(size, groups, width)
+
+    def _walk(self, symbols: Symbols, point: int, code: "_Writer | _Reader") -> Symbols:
+        """symbols [P, D], filled in group by group when they are read."""
+        cells, bounds = self.cells(point), self.flow.bounds
+        op = torch.tensor([operating_point(point, self.points)], device=self.mean.device)
+
+        def group(g: int, mean: Tensor, index: Tensor) -> Tensor:
+            a, b = bounds[g], bounds[g + 1]
+            m, k = (x[0].T.to("cpu", torch.int32).numpy() for x in (mean, index))
+            eighths = (2 * m.astype(np.int64) * cells * 8 + 384) // 768  # 1/64 σ → 1/8 of Δ = 6 σ / cells
+            symbols[:, a:b] = code(symbols[:, a:b], eighths, k)
+            return seen(torch.from_numpy(symbols[:, a:b].T.copy())[None].to(self.mean.device), cells)
+
+        with torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
+            self.flow.walk(len(symbols), op, group)
+        return symbols
+
+    def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
+        writer = _Writer(self.tables())
+        self._walk(symbols.copy(), point, writer)
+        return entropy.encode(writer.parts, writer.tables)
+
+    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
+        reader = _Reader(self.tables(), data)
+        symbols = self._walk(np.zeros((math.prod(grid), self.size), np.int32), point, reader)
+        reader.decoder.finish()
+        return symbols
+
+
+def seen(y: Tensor, cells: int) -> Tensor:
+    """Integers y in steps of 6 σ / cells → what a flow sees of them: float integers of σ/32 within ±127."""
+    units = torch.div(2 * y.long() * (6 * UNITS) + cells, 2 * cells, rounding_mode="floor")
+    return units.clamp(-127, 127).float()
+
+
+def operating_point(point: int, points: int) -> int:
+    """The operating point 0…255 of integer layers that stands for one of a coder."""
+    return point * (OPERATING_POINTS - 1) // max(points - 1, 1)
+
+
+class GridCoder(StepCoder):
+    """Spatial functa: cells of all patches form one grid; every other cell is coded given its four neighbours.
+
+    The mean of a channel is a share of the sum of its neighbours. first, second: scale indices [points, c] of the
+    cells coded first and second; share: int32 [c], in 1/256.
+    """
+
+    first: Tensor
+    second: Tensor
+    share: Tensor
+
+    def __init__(self, channels: int, cells: int, least: int, most: int):
+        super().__init__(channels * cells**2, least, most)
+        self.channels, self.side = channels, cells
+        for name in ("first", "second"):
+            self.register_buffer(name, torch.zeros(self.points, channels, dtype=torch.uint8))
+        self.register_buffer("share", torch.zeros(channels, dtype=torch.int32))
+
+    def whole(self, symbols: NDArray[Any], grid: tuple[int, ...]) -> NDArray[Any]:
+        """[P, c·h·w] → [c, rows, columns] of all patches."""
+        rows, columns = grid
+        s = self.side
+        parts = symbols.reshape(rows, columns, self.channels, s, s)
+        return parts.transpose(2, 0, 3, 1, 4).reshape(self.channels, rows * s, columns * s)
+
+    def split(self, whole: NDArray[Any], grid: tuple[int, ...]) -> NDArray[Any]:
+        """The inverse of `whole`."""
+        rows, columns = grid
+        s = self.side
+        parts = whole.reshape(self.channels, rows, s, columns, s).transpose(1, 3, 0, 2, 4)
+        return np.ascontiguousarray(parts.reshape(rows * columns, -1))
+
+    def _walk(self, whole: Symbols, point: int, code: "_Writer | _Reader") -> Symbols:
+        odd = np.add.outer(np.arange(whole.shape[1]), np.arange(whole.shape[2])) % 2 == 1
+        first, second = (np.array(k[point].tolist(), np.int32)[:, None] for k in (self.first, self.second))
+        even = whole[:, ~odd]
+        whole[:, ~odd] = code(even, np.zeros_like(even), np.broadcast_to(first, even.shape))
+        mean = (neighbours(np.where(odd, 0, whole))[:, odd] * self.share.cpu().numpy()[:, None] * 8 + 128) >> 8
+        whole[:, odd] = code(whole[:, odd], mean, np.broadcast_to(second, mean.shape))
+        return whole
+
+    def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
+        writer = _Writer(self.tables())
+        self._walk(self.whole(symbols, grid).copy(), point, writer)
+        return entropy.encode(writer.parts, writer.tables)
+
+    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
+        reader = _Reader(self.tables(), data)
+        whole = self.whole(np.zeros((math.prod(grid), self.size), np.int32), grid).copy()
+        symbols = self.split(self._walk(whole, point, reader), grid)
+        reader.decoder.finish()
+        return symbols
+
+
+def neighbours(whole: NDArray[Any]) -> NDArray[np.int64]:
+    """The sum of the four neighbours of every cell of [c, rows, columns]; zero beyond the border."""
+    padded = np.pad(whole.astype(np.int64), ((0, 0), (1, 1), (1, 1)))
+    around = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+    return np.asarray(around)
