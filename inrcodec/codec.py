@@ -93,9 +93,11 @@ def verify(signal: Signal, encoded: Encoded, device: str, data: bytes) -> None:
     if data != encoded.data:
         raise VerificationFailed(f"{len(data)} bytes read back are not the {len(encoded.data)} bytes written")
     _, _, model = _open(data, False, device, math.prod(signal.shape))
-    found, announced = stream.compare(signal, data, model).rmse, encoded.distortion.rmse
-    if not math.isclose(found, announced, rel_tol=0.01):
-        raise VerificationFailed(f"the stream decodes with an RMSE of {found:.6g}, not {announced:.6g}")
+    found, announced = stream.compare(signal, data, model), encoded.distortion
+    if not math.isclose(found.rmse, announced.rmse, rel_tol=0.01):
+        raise VerificationFailed(f"the stream decodes with an RMSE of {found.rmse:.6g}, not {announced.rmse:.6g}")
+    if encoded.bound is not None and not found.largest <= encoded.bound:
+        raise VerificationFailed(f"the stream decodes with an error of {found.largest:.6g}, beyond {encoded.bound:g}")
 
 
 def decode(

@@ -75,7 +75,7 @@ def degrees(axis: list[float], n: int) -> NDArray[np.float64]:
 
 
 def unit_vectors(info: dict[str, Any], shape: tuple[int, ...]) -> Tensor:
-    """Places on the sphere of a grid [latitude, longitude] → [1, 3, *shape] float32: x to (0° N, 0° E), z to the pole.
+    """Places on the sphere of a grid [latitude, longitude] → [1, 3, *shape] float64: x to (0° N, 0° E), z to the pole.
 
     info: "latitude" and "longitude", as `degrees` takes them.
     """
@@ -84,7 +84,7 @@ def unit_vectors(info: dict[str, Any], shape: tuple[int, ...]) -> Tensor:
     )
     flat, up = np.cos(latitude)[:, None], np.sin(latitude)[:, None]
     x, y = flat * np.cos(longitude), flat * np.sin(longitude)
-    return torch.from_numpy(np.stack([x, y, np.broadcast_to(up, x.shape)])[None].astype(np.float32))
+    return torch.from_numpy(np.stack([x, y, np.broadcast_to(up, x.shape)])[None])
 
 
 def patch_coordinates(side: int, dims: int) -> Tensor:

@@ -55,12 +55,17 @@ def choose(signal: Signal, method: str = "pyramid") -> ModelInfo | None:
         return None
     if method == "pyramid":
         return basemodels.by_name(_pyramid(signal))
+    return learned(method, signal.format.modality)
+
+
+def learned(method: str, modality: str) -> ModelInfo:
+    """The base network of a meta-learned method for a kind of signals. Raises UsageError."""
     own = [info for info in basemodels.installed() if info.method == method]
     for info in own:
-        if info.modality == signal.format.modality:
+        if info.modality == modality:
             return info
     kinds = ", ".join(sorted({info.modality for info in own})) or "nothing"
-    raise UsageError(f"method {method} has base networks for {kinds}; this is of kind '{signal.format.modality}'")
+    raise UsageError(f"method {method} has base networks for {kinds}; this is of kind '{modality}'")
 
 
 def _pyramid(signal: Signal) -> str:

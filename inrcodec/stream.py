@@ -32,9 +32,8 @@ def write(
     """
     if lattice is None:
         return container.write(header, model.write(signal, header, effort, progress))
-    form, ends = signal.format, np.array([[[0.0]], [[1.0]]]).repeat(signal.format.channels, -1)
-    feature = float(np.abs(np.diff(form.numbers(ends), axis=0)).max())  # in samples
-    lattice = replace(lattice, coarse=coarseness(lattice.step / feature))
+    ends = signal.format.numbers(np.array([[[0.0]], [[1.0]]]).repeat(signal.format.channels, -1))
+    lattice = replace(lattice, coarse=coarseness(lattice.step, ends))
     blank = signal if lattice.guided else replace(signal, values=_constant(signal))
     own = model.write(blank, header, effort if lattice.guided else 0, progress)
 

@@ -72,22 +72,31 @@ def temporaries(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if TEMPORARY.fullmatch(name)]
 
 
+def begin(arguments: list[str], output: Path, slow: bool) -> tuple[int, int | None]:
+    """Start a process over an old output; its id, and its wait status if it ended before a slow disk saw a change."""
+    output.write_bytes(OLD)
+    names, written = set(os.listdir(output.parent)), output.stat().st_mtime_ns
+    pid = child(arguments, slow)
+    while slow and set(os.listdir(output.parent)) == names and output.stat().st_mtime_ns == written:
+        time.sleep(SLOW / 20)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return pid, status
+    return pid, None
+
+
 def trial(arguments: list[str], output: Path, new: bytes, number: int, moment: float, slow: bool) -> tuple[str, bool]:
     """End one process; what came of it in words, and whether that is allowed.
 
     moment: seconds after the start, or of a slow disk after the first change on it.
     """
     folder = output.parent
-    output.write_bytes(OLD)
-    expected, written = set(os.listdir(folder)), output.stat().st_mtime_ns
-    pid, ended = child(arguments, slow), 0
-    while slow and not ended and set(os.listdir(folder)) == expected and output.stat().st_mtime_ns == written:
-        time.sleep(SLOW / 20)
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    if not ended:
+    expected = set(os.listdir(folder))
+    pid, status = begin(arguments, output, slow)
+    if status is None:
         time.sleep(moment)
         os.kill(pid, number)
-        ended, status = os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
     data = output.read_bytes()
     left = temporaries(folder)
     for name in left:
@@ -100,13 +109,13 @@ def trial(arguments: list[str], output: Path, new: bytes, number: int, moment: f
     return f"{kept}, temporary left" if left else kept, allowed
 
 
-def finish(arguments: list[str], output: Path) -> tuple[bytes, float]:
-    """What a process that is left alone writes, and the seconds it takes."""
-    cli.main(arguments)  # here, so that every fork finds all modules loaded
+def duration(arguments: list[str], output: Path, slow: bool) -> float:
+    """The seconds that a process takes which is left alone; on a slow disk, from the first change on it."""
+    pid, _ = begin(arguments, output, slow)
     started = time.monotonic()
-    _, status = os.waitpid(child(arguments, slow=False), 0)
+    _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, f"inrcodec {' '.join(arguments)} failed"
-    return output.read_bytes(), time.monotonic() - started
+    return time.monotonic() - started
 
 
 def main() -> int:
@@ -125,12 +134,15 @@ def main() -> int:
         decode = f"decode {stream} -o {back} --force -q".split()
         runs = []
         for arguments, output in (encode, stream), (decode, back):
-            runs.append((arguments, output, *finish(arguments, output)))
+            cli.main(arguments)  # here, so that every fork finds all modules loaded
+            new = output.read_bytes()
+            runs.append((arguments, output, new, [duration(arguments, output, slow) for slow in (False, True)]))
+            output.write_bytes(new)
         for k in range(options.count):
             arguments, output, new, seconds = runs[k % 2]
             stream.write_bytes(runs[0][2])
             slow, number = bool(k // 2 % 2), SIGNALS[k // 4 % 3]
-            moment = draw.uniform(0, 8 * SLOW if slow else 1.1 * seconds)
+            moment = draw.uniform(0, 1.1 * seconds[slow])
             outcome, allowed = trial(arguments, output, new, number, moment, slow)
             broken += not allowed
             case = f"{arguments[0]}, {number.name}, {'while writing' if slow else 'anywhere'}"

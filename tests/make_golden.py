@@ -19,10 +19,11 @@ import torch
 from conftest import VECTORS, picture, sound
 from numpy.typing import NDArray
 
-from inrcodec import basemodels, codec, container
+from inrcodec import basemodels, codec, container, stream
 from inrcodec.codec import Settings
 from inrcodec.fields.patchfield import patch_grid
 from inrcodec.methods.meta import MetaModel
+from inrcodec.methods.method import WITHOUT_NETWORK, module
 from inrcodec.methods.options import MetaOptions
 from inrcodec.samples import special
 from inrcodec.samples.video import VideoFormat
@@ -56,6 +57,12 @@ META: dict[str, dict[str, Any]] = {  # method: options of its tiny network
     "flowcoin": {"groups": 4, "flow_width": 8},
     "spatial-functa": {"cells": 2},
 }
+FITTED: dict[str, tuple[str, dict[str, Any]]] = {  # name: method without a base network, its options
+    "coin": ("coin", {}),
+    "coin_8_bits": ("coin", {"bits": 8, "depth": 3, "width": 6}),
+    "doh": ("doh", {"bits": 6, "width": 20, "frequencies": 5, "seed": 7}),
+    "doh_solid": ("doh", {"depth": 3}),
+}
 
 CASES = {  # name: (signal, quality)
     "grey": (Signal.from_array(picture(31, 44, 1)), 60),
@@ -76,6 +83,10 @@ CASES = {  # name: (signal, quality)
     "vcinr": (Signal.from_array(picture(20, 17, 2)), 100),
     "flowcoin": (Signal.from_array(picture(16, 33, 3, peak=65535)), 50),
     "spatial-functa": (Signal.from_array(picture(21, 24, 4)), 70),
+    "coin": (Signal.from_array(picture(22, 15, 3)), 60),
+    "coin_8_bits": (Signal.sound(sound(9000, 2), 16000), 50),
+    "doh": (Signal.from_array(picture(24, 18, 4)), 70),
+    "doh_solid": (numbers(9, 7, 8, modality="shape", info={"kind": "voxels"}), 80),
 }
 MODELS = {
     "image": "tiny",
@@ -109,10 +120,17 @@ def features(seed: int) -> torch.Tensor:
 
 
 def symbols_digest(data: bytes) -> str:
-    """SHA-256 over all latents, item by item, plane by plane, as little-endian int16; of a pyramid, finest first."""
-    digest = hashlib.sha256()
-    for symbols in meta_symbols(data) if str(codec.describe(data)["method"]) in META else pyramid_symbols(data):
-        digest.update(symbols.astype("<i2").tobytes())
+    """SHA-256 over all latents, item by item, plane by plane, as little-endian int16; of a pyramid, finest first.
+
+    Of a network fitted to the item: over its values as float32.
+    """
+    digest, method = hashlib.sha256(), str(codec.describe(data)["method"])
+    if method in WITHOUT_NETWORK:
+        for values in network_values(data):
+            digest.update(values.astype("<f4").tobytes())
+    else:
+        for symbols in meta_symbols(data) if method in META else pyramid_symbols(data):
+            digest.update(symbols.astype("<i2").tobytes())
     return digest.hexdigest()
 
 
@@ -130,6 +148,15 @@ def meta_symbols(data: bytes) -> Iterator[NDArray[np.integer]]:
     yield from (model.coder.read(section, header.operating_point, grid) for section in sections)
 
 
+def network_values(data: bytes) -> Iterator[NDArray[np.floating]]:
+    """Weights, biases and codes as they were sent."""
+    header, sections = container.read(data)
+    method: Any = module(str(codec.describe(data)["method"]))
+    channels = stream.sample_format(header).channels
+    for section in sections:
+        yield from (tensor.numpy() for tensor in method.unpack(section, header.shape, channels)[1])
+
+
 def main() -> int:
     torch.set_num_threads(1)
     for method in META:
@@ -140,8 +167,12 @@ def main() -> int:
     for name, (signal, quality) in CASES.items():
         if name in known:
             continue
-        model = f"tiny-{name}" if name in META else MODELS[signal.format.modality]
-        settings = Settings(model=model, effort=1, quality=quality)
+        if name in FITTED:
+            method, options = FITTED[name]
+            settings = Settings(method=method, options=options, effort=1, quality=quality)
+        else:
+            model = f"tiny-{name}" if name in META else MODELS[signal.format.modality]
+            settings = Settings(model=model, effort=1, quality=quality)
         encoded = codec.compress(signal, settings)
         (VECTORS / f"{name}.inr").write_bytes(encoded.data)
         known[name] = {"symbols": symbols_digest(encoded.data), "psnr": round(encoded.psnr, 3)}

@@ -125,14 +125,14 @@ def test_infinity_is_null_in_json() -> None:
 
 def test_our_versions_follow_code_network_effort_and_device() -> None:
     def version(effort: int, model: str) -> str:
-        (codec,), _ = ours.available("image", [effort], 5, (50.0,), model, "cpu")
+        (codec,) = ours.available("image", ["pyramid"], [effort], 5, (50.0,), model, "cpu")
         assert codec.name == ("inrcodec" if effort == 5 else f"inrcodec-e{effort}")
         return codec.version
 
     versions = {version(0, "tiny"), version(5, "tiny"), version(5, "photo")}
     assert len(versions) == 3 and all(ours.sources() in v for v in versions)
     with pytest.raises(UnknownModel):
-        ours.available("image", [5], 5, (50.0,), "nothing", "cpu")
+        ours.available("image", ["pyramid"], [5], 5, (50.0,), "nothing", "cpu")
 
 
 def test_unknown_codecs_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,17 +4,19 @@ import json
 import random
 import warnings
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import VECTORS, picture
 from numpy.typing import NDArray
 
-from inrcodec import basemodels, codec, container, latents, stream
+from inrcodec import basemodels, codec, container, formats, latents, stream
 from inrcodec.cli import main
 from inrcodec.errors import CorruptStream, InrcodecError, Recovered, TruncatedStream, UsageError
+from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import Signal
 
 SIDE = 32  # of a tile
@@ -200,9 +202,20 @@ def test_an_error_bound_falls_with_what_it_rests_on() -> None:
     plain = codec.decode(container.write(replace(header, residual=False), list(own)))  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match=r"the error bound does not hold \(1 of its 2 sections are lost\)"):
         assert np.array_equal(codec.decode(flipped(data, len(data) - 5), recover=True), plain)
-    with pytest.warns(UserWarning, match=r"the error bound does not hold \(0 of its 2 sections are lost\)"):
+    with (
+        pytest.warns(UserWarning, match=r"lost 1 of 12 sections \(11, counted from 0\)"),
+        pytest.warns(UserWarning, match=r"the error bound does not hold \(0 of its 2 sections are lost\)"),
+    ):
         damaged = codec.decode(flipped(data, places(data)[len(own) - 1]), recover=True)
     assert np.array_equal(damaged[:, :SIDE], plain[:, :SIDE])  # the last tile is coarser, the first one as it was
+
+
+def test_other_methods_need_all_their_sections() -> None:
+    data = container.write(*container.read((VECTORS / "vcinr.inr").read_bytes()))  # with section checks
+    assert np.array_equal(codec.decode(data, recover=True), codec.decode(VECTORS / "vcinr.inr"))
+    for position in places(data).values():
+        with pytest.raises(CorruptStream, match="1 of the 2 sections of item 0 are damaged; it needs all of them"):
+            codec.decode(flipped(data, position), recover=True)
 
 
 # A batch
@@ -264,6 +277,27 @@ def test_info_names_the_damage(folder: Path, photo: bytes, capsys: pytest.Captur
     (folder / "photo.inr").write_bytes(photo)
     assert main(["info", "photo.inr"]) == 0
     assert "damaged" not in capsys.readouterr().out
+
+
+def test_a_film_without_a_chunk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = np.stack([picture(20, 24, seed=k) for k in range(12)]).reshape(3, 4, 20, 24, 3)
+    data = encoded(Signal(values, VideoFormat(Fraction(25), 11)), "tiny-film")
+    (tmp_path / "film.inr").write_bytes(flipped(data, places(data)[1]))
+    assert main(["decode", str(tmp_path / "film.inr"), "--recover"]) == Recovered.exit_code
+    assert "lost 1 of 3 items (1, counted from 0): all samples are 0" in capsys.readouterr().err
+    frames = formats.read(tmp_path / "film.mkv").values[...].reshape(-1, 20, 24, 3)[:11]
+    assert not frames[4:8].any() and all(frame.any() for frame in (*frames[:4], *frames[8:]))
+
+
+def test_a_time_step_of_a_variable_is_missing(tmp_path: Path) -> None:
+    info = {"latitude": [85.0, -10.0], "longitude": [0.0, 4.0], "units": "K", "variable": "t"}
+    values = (280 + picture(4 * 18, 30, 1) / 50).astype(np.float32).reshape(4, 18, 30, 1)
+    data = encoded(Signal.numbers(values, "field", dims=2, info=info), "tiny-plane")
+    whole = codec.decode(data)
+    (tmp_path / "t.inr").write_bytes(flipped(data, places(data)[2]))
+    assert main(["decode", str(tmp_path / "t.inr"), "--recover"]) == Recovered.exit_code
+    back = np.asarray(formats.read(tmp_path / "t.nc").values[...])
+    assert np.isnan(back[2]).all() and np.array_equal(back[[0, 1, 3]], whole[[0, 1, 3]])
 
 
 def test_an_intact_file_recovers_with_code_0(folder: Path, photo: bytes) -> None:

@@ -229,20 +229,22 @@ def lying(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("option", ["--test", "--delete-source"])
-@pytest.mark.parametrize("what", ["disk", "decoder"])
+@pytest.mark.parametrize("what", ["disk", "decoder", "bound"])
 def test_a_stream_that_fails_its_test(
     folder: Path, option: str, what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = content(folder)
+    before, limit = content(folder), [] if what != "bound" else ["--quality", "50", "--max-error", "20"]
     if what == "disk":
         read = files._from_disk
         monkeypatch.setattr(files, "_from_disk", lambda path: lying(read(path)))
     else:
-        told: Iterator[float] = iter((9.0, 10.0))
-        monkeypatch.setattr(stream, "compare", lambda *_: Distortion(next(told), 20.0, 255.0, 1e4))
-    code = main(["encode", "photo.png", *ENCODE, option, "--force"])
+        mse, largest = (10.0, 20.0) if what == "decoder" else (9.0, 21.0)
+        told = iter((Distortion(9.0, 20.0, 255.0, 1e4), Distortion(mse, largest, 255.0, 1e4)))
+        monkeypatch.setattr(stream, "compare", lambda *_: next(told))
+    said = {"disk": "read back", "decoder": "an RMSE of 3.16228, not 3", "bound": "an error of 21, beyond 20"}
+    code = main(["encode", "photo.png", *ENCODE, *limit, option, "--force"])
     assert code == 9
-    refused(capsys, code, "photo.png: ", "read back" if what == "disk" else "an RMSE of 3.16228, not 3")
+    refused(capsys, code, "photo.png: ", said[what])
     assert content(folder) == before
 
 

@@ -9,32 +9,68 @@ import numpy as np
 
 import inrcodec
 from inrcodec import basemodels, codec, fitting
+from inrcodec.basemodels import ModelInfo
 from inrcodec.bench.model import Codec, Item, Modality, Values
+from inrcodec.container import METHODS
+from inrcodec.errors import UsageError
 from inrcodec.formats import distance
+from inrcodec.methods.method import WITHOUT_NETWORK
 from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import Signal
 
 NAME = "inrcodec"
 QUALITIES = (2.0, 12.0, 24.0, 36.0, 50.0, 64.0, 78.0, 92.0)
+FEW = 8  # operating points that are worth a row
+BY_RATE = (40.0, 50.0, 60.0, 70.0, 80.0, 90.0)  # qualities of methods that fit a network: 0.3 to 6.6 bits per position
 
 
 def available(
-    modality: Modality, efforts: list[int], default: int, qualities: tuple[float, ...], model: str | None, device: str
-) -> tuple[list[Codec], list[str]]:
-    """One codec per effort, named after it where it is not the default one; notes on what is missing.
+    modality: Modality,
+    methods: list[str],
+    efforts: list[int],
+    default: int,
+    qualities: tuple[float, ...] | None,
+    model: str | None,
+    device: str,
+) -> list[Codec]:
+    """One codec per method and effort, named after both where they are not the default ones.
 
     Raises UnknownModel, UsageError.
     """
-    name = model or fitting.DEFAULT[modality]
-    info = basemodels.by_name(name)
     codecs = []
-    for effort in efforts:
-        version = f"{inrcodec.__version__} {sources()} {name} {info.id.hex()} effort {effort} {device}"
-        encode = partial(_encode, effort=effort, model=name, device=device)
-        decode = partial(_decode, modality=modality, device=device)
-        own = NAME if effort == default else f"{NAME}-e{effort}"
-        codecs.append(Codec(own, modality, version, qualities, encode, decode))
-    return codecs, []
+    for method in methods:
+        info = _network(modality, method, model)
+        points = qualities or _qualities(method, info, device)
+        base = NAME if method == "pyramid" else method
+        network = f"{info.name} {info.id.hex()}" if info else "no network"
+        for effort in efforts:
+            version = f"{inrcodec.__version__} {sources()} {method} {network} effort {effort} {device}"
+            name = info.name if info else None
+            encode = partial(_encode, effort=effort, method=method, model=name, device=device)
+            decode = partial(_decode, modality=modality, device=device)
+            own = base if effort == default else f"{base}-e{effort}"
+            codecs.append(Codec(own, modality, version, points, encode, decode))
+    return codecs
+
+
+def _network(modality: Modality, method: str, model: str | None) -> ModelInfo | None:
+    if method not in METHODS:
+        raise UsageError(f"no method '{method}'; there are {', '.join(METHODS)}")
+    if method in WITHOUT_NETWORK:
+        return None
+    if method == "pyramid":
+        return basemodels.by_name(model or fitting.DEFAULT[modality])
+    return fitting.learned(method, modality)
+
+
+def _qualities(method: str, info: ModelInfo | None, device: str) -> tuple[float, ...]:
+    """Few operating points have a row each; of many, some."""
+    if info is None:
+        return BY_RATE
+    if method == "pyramid":
+        return QUALITIES
+    last = basemodels.load(info, device).points - 1
+    return tuple(sorted({100.0 * round(k * last / (FEW - 1)) / last for k in range(FEW)}))
 
 
 def signal_of(item: Item) -> Signal:
@@ -55,8 +91,8 @@ def signal_of(item: Item) -> Signal:
     return Signal.numbers(item.values, item.modality)
 
 
-def _encode(item: Item, point: float, effort: int, model: str, device: str) -> bytes:
-    settings = codec.Settings(quality=point, effort=effort, model=model, device=device)
+def _encode(item: Item, point: float, effort: int, method: str, model: str | None, device: str) -> bytes:
+    settings = codec.Settings(quality=point, effort=effort, method=method, model=model, device=device)
     return codec.compress(signal_of(item), settings).data
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 import typer.main
 
-from inrcodec.cli import bench, coding, models, train
+from inrcodec.cli import bench, coding, functa, models, train
 from inrcodec.cli.shell import Command, Group
 from inrcodec.cli.voice import complain
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 models_app = typer.Typer(cls=Group, help="List the installed base networks, or verify them.")
 app.add_typer(models_app, name="models")
 
-for command in (coding.encode, coding.decode, coding.info, train.train, bench.bench):
+for command in (coding.encode, coding.decode, coding.info, train.train, bench.bench, functa.functaset, functa.sample):
     app.command(cls=Command)(command)
 models_app.callback(invoke_without_command=True)(models.list_models)
 models_app.command(cls=Command)(models.verify)

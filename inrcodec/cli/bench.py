@@ -59,6 +59,9 @@ Qualities = Annotated[
 Efforts = Annotated[
     str, typer.Option("--effort", metavar="N,…", help="Our efforts, as for encode.", rich_help_panel=MEASURED)
 ]
+Methods = Annotated[
+    str, typer.Option("--method", metavar="NAME,…", help="Our methods, as for encode.", rich_help_panel=MEASURED)
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, help="Only the first N items.", rich_help_panel=MEASURED),
@@ -134,6 +137,7 @@ def bench(
     download: Download = False,
     codec: Codecs = None,
     quality: Qualities = None,
+    method: Methods = "pyramid",
     effort: Efforts = str(DEFAULT_EFFORT),
     model: Model = None,
     limit: Limit = None,
@@ -173,8 +177,9 @@ def bench(
         modality = sources[0].modality
         unit = metrics.RATE[modality]
         chosen = devices.choose(device)
-        own, missing = ours.available(modality, efforts, DEFAULT_EFFORT, qualities or ours.QUALITIES, model, chosen)
-        codecs, notes = _select(modality, own, missing, codec)
+        methods = [name.strip() for name in method.split(",")]
+        own = ours.available(modality, methods, efforts, DEFAULT_EFFORT, qualities, model, chosen)
+        codecs, notes = _select(modality, own, codec)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
         published = run.published(anchors, unit, {c.name for c in codecs}) if anchors else []
@@ -214,14 +219,12 @@ def bench(
     print(table.text(tables))
 
 
-def _select(
-    modality: "Modality", own: list["Codec"], missing: list[str], names: str | None
-) -> tuple[list["Codec"], list[str]]:
+def _select(modality: "Modality", own: list["Codec"], names: str | None) -> tuple[list["Codec"], list[str]]:
     """Our codecs and the others, or those of them that were asked for, with notes on the absent ones."""
     from inrcodec.bench import peers
 
-    others, absent = peers.available(modality)
-    codecs, notes = [*own, *others], [*missing, *absent]
+    others, notes = peers.available(modality)
+    codecs = [*own, *others]
     if names is None:
         if not codecs:
             raise NothingToDo(f"no codec for {modality}: {'; '.join(notes)}")

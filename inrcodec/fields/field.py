@@ -72,7 +72,7 @@ class Field:
         result = np.empty((*out, self.format.channels), self.format.dtype)
         done = 0
         for where, values in self._windows(window, out):
-            result[where] = self.format.from_features(values.cpu().numpy())
+            result[where] = self.format.from_features(values.float().cpu().numpy())
             done += values[..., 0].numel()
             progress("decoding", done / math.prod(out))
         moved = window != tuple((0, n) for n in self.shape) or out != self.shape

@@ -39,9 +39,9 @@ class PyramidField(Field):
         self._kept: dict[int, tuple[Window, Tensor, Tensor]] = {}
 
     def precise(self) -> "PyramidField":
-        places = None if self.places is None else self.places.double()
-        point, form = self.operating_point, self.format
-        return PyramidField(self.model.precise, self.shape, point, form, self.planes, places, self.item)
+        model, form = self.model.precise, self.format
+        places = model.places(form, self.shape)
+        return PyramidField(model, self.shape, self.operating_point, form, self.planes, places, self.item)
 
     def _on_grid(self, window: Window) -> Tensor:
         parts = []

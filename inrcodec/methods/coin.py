@@ -118,23 +118,26 @@ class Coin(PerFileModel[CoinOptions]):
         return head + np.clip(values, -top, top).astype("<f2").tobytes()
 
     def decode(self, data: bytes, shape: Shape, channels: int) -> tuple[Siren, int]:
-        if len(data) < HEAD.size:
-            raise CorruptStream(f"a section of {len(data)} bytes; the head of a network has {HEAD.size}")
-        (depth, width, w0, bits), data = HEAD.unpack_from(data), data[HEAD.size :]
-        if not (1 <= depth <= MAX_DEPTH and 1 <= width <= MAX_WIDTH and w0 and 4 <= bits <= HALF):
-            raise CorruptStream(f"a network of {depth} layers of {width}, w0 {w0}, {bits} bits")
-        sizes = [len(shape), *[width] * depth, channels]
-        shapes: list[tuple[int, ...]] = []
-        for n, m in zip(sizes[:-1], sizes[1:], strict=True):
-            shapes += [(m, n), (m,)]
-        if bits == HALF:
-            tensors = _halves(data, shapes)
-        else:
-            tensors = read_tensors(data, shapes, bits)
+        (depth, width, w0, _), tensors = unpack(data, shape, channels)
         siren = new_siren(len(shape), channels, width, depth, w0).requires_grad_(False)
         for own, values in zip(_tensors(siren), tensors, strict=True):
             own.copy_(values)
         return siren.to(self.device), width
+
+
+def unpack(data: bytes, shape: Shape, channels: int) -> tuple[tuple[int, ...], list[Tensor]]:
+    """A section → its head; weights and biases, layer by layer. Raises CorruptStream."""
+    if len(data) < HEAD.size:
+        raise CorruptStream(f"a section of {len(data)} bytes; the head of a network has {HEAD.size}")
+    head, data = HEAD.unpack_from(data), data[HEAD.size :]
+    depth, width, w0, bits = head
+    if not (1 <= depth <= MAX_DEPTH and 1 <= width <= MAX_WIDTH and w0 and 4 <= bits <= HALF):
+        raise CorruptStream(f"a network of {depth} layers of {width}, w0 {w0}, {bits} bits")
+    sizes = [len(shape), *[width] * depth, channels]
+    shapes: list[tuple[int, ...]] = []
+    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+        shapes += [(m, n), (m,)]
+    return head, _halves(data, shapes) if bits == HALF else read_tensors(data, shapes, bits)
 
 
 def _tensors(siren: Siren) -> list[Tensor]:

@@ -120,20 +120,7 @@ class Doh(PerFileModel[DohOptions]):
         return head + write_tensors([t.detach() for t in (phi[0], *biases)], o.bits, extent_range)
 
     def decode(self, data: bytes, shape: Shape, channels: int) -> tuple[Callable[[Tensor], Tensor], int]:
-        if len(data) < HEAD.size:
-            raise CorruptStream(f"a section of {len(data)} bytes; the head of a network has {HEAD.size}")
-        depth, width, w0, bits, frequencies, seed, length = HEAD.unpack_from(data)
-        allowed = 1 <= depth <= MAX_DEPTH and 1 <= width <= MAX_WIDTH and w0 and 4 <= bits <= 16 and length
-        if not allowed or frequencies > MAX_FREQUENCIES:
-            raise CorruptStream(
-                f"a network of {depth} layers of {width}, w0 {w0}, {frequencies} frequencies; a code of {length} values"
-                f" of {bits} bits"
-            )
-        weights = (encoded_dims(len(shape), frequencies) + (depth - 1) * width + channels) * width
-        if weights * length > MAX_ENTRIES:
-            raise CorruptStream(f"{weights} weights from a code of {length}: more than {MAX_ENTRIES} random numbers")
-        shapes: list[tuple[int, ...]] = [(length,), *[(width,)] * depth, (channels,)]
-        phi, *biases = read_tensors(data[HEAD.size :], shapes, bits)
+        (depth, width, w0, _, frequencies, seed, length), (phi, *biases) = unpack(data, shape, channels)
         siren, projection = _network(shape, channels, depth, width, w0, frequencies, length, seed)
         siren.requires_grad_(False)
         for layer, bias in enumerate(biases):
@@ -141,6 +128,24 @@ class Doh(PerFileModel[DohOptions]):
             siren.biases[layer].copy_(bias)
         siren = siren.to(self.device)
         return lambda x: siren(encoded(x, frequencies)), width
+
+
+def unpack(data: bytes, shape: Shape, channels: int) -> tuple[tuple[int, ...], list[Tensor]]:
+    """A section → its head; the code, and the biases of every layer. Raises CorruptStream."""
+    if len(data) < HEAD.size:
+        raise CorruptStream(f"a section of {len(data)} bytes; the head of a network has {HEAD.size}")
+    head = HEAD.unpack_from(data)
+    depth, width, w0, bits, frequencies, _, length = head
+    allowed = 1 <= depth <= MAX_DEPTH and 1 <= width <= MAX_WIDTH and w0 and 4 <= bits <= 16 and length
+    if not allowed or frequencies > MAX_FREQUENCIES:
+        raise CorruptStream(
+            f"a network of {depth} layers of {width}, w0 {w0}, {frequencies} frequencies; a code of {length} values"
+            f" of {bits} bits"
+        )
+    weights = (encoded_dims(len(shape), frequencies) + (depth - 1) * width + channels) * width
+    if weights * length > MAX_ENTRIES:
+        raise CorruptStream(f"{weights} weights from a code of {length}: more than {MAX_ENTRIES} random numbers")
+    return head, read_tensors(data[HEAD.size :], [(length,), *[(width,)] * depth, (channels,)], bits)
 
 
 def _network(

@@ -110,7 +110,7 @@ class PyramidModel(nn.Module):
         planes, runs, point = signal.format.planes, _runs(header), header.operating_point
         steps = EFFORT_STEPS[effort]
         total = signal.items * len(planes) * tile_count(header.shape) * max(steps, 1)
-        places = self._places(signal.format, header.shape)
+        places = self.places(signal.format, header.shape)
         done = 0
 
         def advance(count: int) -> None:
@@ -149,15 +149,15 @@ class PyramidModel(nn.Module):
             own = [sections[k * per_run + p * tiles : k * per_run + (p + 1) * tiles] for k in range(whole)]
             single = len(channels) < self.channels
             found.append(latents.read_symbols(self, own, header.shape, header.operating_point, single, runs))
-        places = self._places(form, header.shape)
+        places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
 
-    def _places(self, form: SampleFormat, shape: Shape) -> Tensor | None:
+    def places(self, form: SampleFormat, shape: Shape) -> Tensor | None:
         """Unit vectors [1, 3, *shape], if the network asks for them. Raises CorruptStream if the stream has none."""
         if not self.config.sphere:
             return None
         try:
-            return unit_vectors(getattr(form, "info", {}), shape).to(self.device)
+            return unit_vectors(getattr(form, "info", {}), shape).to(self.synthesis.colour)
         except (KeyError, TypeError, ValueError):
             raise CorruptStream("the base network is for the sphere; latitude and longitude are not known") from None
 

@@ -103,9 +103,14 @@ def bounded(bound: float, dtype: str, low: float, high: float) -> Lattice:
     return Lattice(bound, low, 2 * (bound - rounding))
 
 
-def coarseness(step_of_features: float) -> int:
-    """How much coarser than an eighth of a step the guide must be, given the step in features, as a power of two."""
-    return max(0, int(np.ceil(np.log2(8 * TOLERANCE / DOUBTFUL / step_of_features))))
+def coarseness(step: float, ends: NDArray[np.float64]) -> int:
+    """How much coarser than an eighth of a step the guide must be, as a power of two.
+
+    ends: the numbers [2, …] that features of 0 and 1 stand for. They are rounded to float64, which counts where they
+    are large.
+    """
+    noise = TOLERANCE * np.abs(ends[1] - ends[0]).max() + 8 * np.spacing(2 * np.abs(ends).max())
+    return max(0, int(np.ceil(np.log2(8 * noise / step / DOUBTFUL))))
 
 
 def round_guide(scaled: NDArray[np.float64], coarse: int, out: Writer) -> Ints:

@@ -76,7 +76,7 @@ class Order:
         """All flat indices, some at a time, where the order does not matter."""
         total = int(np.prod(self.shape))
         for start in range(0, total, CHUNK):
-            yield np.arange(start, min(start + (CHUNK), total))
+            yield np.arange(start, min(start + CHUNK, total))
 
     def blocks(self, side: int) -> tuple[int, ...]:
         """How many blocks of a side there are along each axis."""

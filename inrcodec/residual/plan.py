@@ -8,6 +8,7 @@ See `order.Known` for base, features and spread.
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ WEIGHT_BITS = 10  # weights of the spread are in units of 2^−10
 BIN_BITS = 4  # bins look at the spread in units of 2^−4 eighths
 NO_BASE, UNSURE, FIRST = 0, 1, 2  # bins: no neighbour is known; few are; the first of the others
 BINS = FIRST + 4 * 48
-_STEPS = np.array([int(2 ** (j / 4) + 1e-6) for j in range(BINS - FIRST)])  # 2^(j/4) is near no integer but at one
+_STEPS = np.array([isqrt(isqrt(1 << j)) for j in range(BINS - FIRST)])  # 2^(j/4)
 NOMINAL = np.clip(np.arange(BINS) - FIRST - 14, 0, tables.SCALES - 1)  # scale indices before what is fitted
 EARLIER = 2  # channels that a channel looks at, the latest ones
 

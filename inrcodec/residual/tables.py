@@ -36,7 +36,7 @@ def _exp(x: int) -> int:
 
 def _tail(k: int) -> list[int]:
     """P(x > j/8) in counts of 2^24 for j = 0, 1, …, of a distribution around zero."""
-    unit = isqrt(isqrt(1 << (4 * 64 + 4 - k))) if k <= 4 else isqrt(isqrt((1 << 260) >> k))  # 1 / 8s = 2^(1 − k/4)
+    unit = isqrt(isqrt(1 << 4 * 64 + 4 - k))  # 1 / 8s = 2^(1 − k/4)
     narrow, wide = _exp(unit), _exp(unit // 3)
     a = b = _ONE
     out = []
@@ -48,7 +48,7 @@ def _tail(k: int) -> list[int]:
 
 def reach(k: int) -> int:
     """The largest residual that table 8·k + f knows: 24 scales and 2."""
-    return isqrt(isqrt((24**4 << 4 * 16 + k) >> 4 * 16 + 16)) + 2
+    return isqrt(isqrt(24**4 << k >> 16)) + 2
 
 
 REACH = np.array([reach(k) for k in range(LARGE)])

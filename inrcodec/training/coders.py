@@ -41,7 +41,7 @@ def fit(model: MetaModel, y: Tensor, values: Tensor, steps: int, progress: Progr
     """
     coder = model.coder
     if isinstance(coder, UniformCoder):
-        _uniform(coder, values)
+        fit_uniform(coder, values)
     elif isinstance(coder, SparseCoder):
         _sparse(coder, values)
     elif isinstance(coder, TransformCoder):
@@ -55,7 +55,8 @@ def fit(model: MetaModel, y: Tensor, values: Tensor, steps: int, progress: Progr
     return None
 
 
-def _uniform(coder: UniformCoder, values: Tensor) -> None:
+def fit_uniform(coder: UniformCoder, values: Tensor) -> None:
+    """Statistics and histograms of values [n, D] of modulations of training patches."""
     whole = len(coder.mean) == 1
     coder.mean.copy_(values.mean() if whole else values.mean(0))
     coder.std.copy_(values.std() if whole else values.std(0))

@@ -69,5 +69,5 @@ def load(
         samples = np.stack([np.asarray(signal.item(k))[..., 0] for k in range(signal.items)]).astype(np.float64)
         features = ((kelvin[0] + kelvin[1] * samples - low) / (high - low)).astype(np.float32)
         held = np.array([crc32(str(k).encode()) % 1000 < 1000 * valid_share for k in range(signal.items)])
-        return Fields(features[~held], features[held], unit_vectors(form.info, signal.shape))
+        return Fields(features[~held], features[held], unit_vectors(form.info, signal.shape).float())
     raise NothingToDo(f"{folder}: no batch of temperature fields called {variable}")

@@ -36,7 +36,7 @@ METHODS: dict[str, Any] = {
 }
 """Methods that this trains; each has `PRESETS`."""
 
-ADAPTED_AT = 5
+ADAPTED_AT = 6
 """The effort whose modulations the coders are fitted to."""
 
 

@@ -26,27 +26,33 @@ def main() -> int:
 
 
 def plain(options: argparse.Namespace) -> int:
+    from .targets import TARGETS, networks_kept
+
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    with networks_kept():
+        bad = [feed_one(name, options) for name in options.targets or TARGETS]
+    return 1 if any(bad) else 0
+
+
+def feed_one(name: str, options: argparse.Namespace) -> int:
+    """How many inputs of a target came out bad."""
     from .mutation import endless
     from .targets import TARGETS
     from .watch import Tally, feed_all, limits
 
-    bad = 0
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-    for name in options.targets or TARGETS:
-        target, tally, started = TARGETS[name], Tally(name, options.keep), time.monotonic()
-        seeds = target.seeds()
-        for seed in seeds:  # what is loaded once is not counted against an input
-            try_quietly(target.run, seed)
-        with limits():
-            mutants = endless(seeds, target.mutate, options.seed)
-            feed_all(target.run, chain(seeds, islice(mutants, options.inputs)), tally)
-        seconds = round(time.monotonic() - started, 1)
-        failures = {"failures": list(dict.fromkeys(tally.failures))} if tally.bad else {}
-        counts = dict(tally.outcomes.most_common())
-        print(json.dumps({"target": name, "seconds": seconds, **counts, **failures}), flush=True)
-        bad += tally.bad
-    return 1 if bad else 0
+    target, tally, started = TARGETS[name], Tally(name, options.keep), time.monotonic()
+    seeds = target.seeds()
+    for seed in seeds:  # what is loaded once is not counted against an input
+        try_quietly(target.run, seed)
+    with limits():
+        mutants = endless(seeds, target.mutate, options.seed)
+        feed_all(target.run, chain(seeds, islice(mutants, options.inputs)), tally)
+    seconds = round(time.monotonic() - started, 1)
+    failures = {"failures": list(dict.fromkeys(tally.failures))} if tally.bad else {}
+    counts = dict(tally.outcomes.most_common())
+    print(json.dumps({"target": name, "seconds": seconds, **counts, **failures}), flush=True)
+    return tally.bad
 
 
 def guided(options: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrcodec import entropy
-from inrcodec.errors import InrcodecError
 
 from .mutation import damaged, endless
 from .seeds import streams
-from .targets import decode, either, enlarge, read_container
+from .targets import decode, either, enlarge, networks_kept, read_container
 from .watch import BAD, MEMORY, SECONDS, Tally, Wrong, feed_all, limits
 
 
@@ -46,10 +44,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for streams that fail")
     options = parser.parse_args()
-    sealed = options.streams // 10 if options.sealed is None else options.sealed
+    if options.sealed is None:
+        options.sealed = options.streams // 10
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
+    with networks_kept():
+        report = run(options)
+    print(json.dumps(report))
+    return 1 if "failures" in report else 0
 
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
     seeds, started = streams(), time.monotonic()
     originals = [decode(seed) for seed in seeds]
     plain, resealed = Tally("plain", options.keep), Tally("sealed", options.keep)
@@ -66,18 +71,18 @@ def main() -> int:
         read_container(data)
         Counting.used = False
         try:
-            with suppress(InrcodecError):
-                enlarge(data)
             decode(data)
+            enlarge(data)
         finally:
             Counting.inputs += Counting.used
 
     with limits(), patch.object(entropy, "Decoder", Counting):
         feed_all(check, islice(_changed(seeds, options.seed), options.streams), plain)
-        feed_all(press, islice(endless(seeds, either, options.seed), sealed), resealed)
+        feed_all(press, islice(endless(seeds, either, options.seed), options.sealed), resealed)
     bad = {kind: plain.outcomes[kind] + resealed.outcomes[kind] for kind in BAD}
-    report = {
-        "streams": options.streams + sealed,
+    failures = list(dict.fromkeys(plain.failures + resealed.failures))
+    return {
+        "streams": options.streams + options.sealed,
         **bad,
         "damaged": dict(plain.outcomes.most_common()),
         "sealed": dict(resealed.outcomes.most_common()),
@@ -85,12 +90,10 @@ def main() -> int:
         "memory_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10,
         "limits": {"seconds": SECONDS, "memory_mib": MEMORY >> 20},
         "seconds": round(time.monotonic() - started),
+        "processor_seconds": round(time.process_time()),
         "seed": options.seed,
+        **({"failures": failures} if failures else {}),
     }
-    if any(bad.values()):
-        report["failures"] = list(dict.fromkeys(plain.failures + resealed.failures))
-    print(json.dumps(report))
-    return 1 if any(bad.values()) else 0
 
 
 def _changed(seeds: list[bytes], seed: int) -> Iterator[bytes]:

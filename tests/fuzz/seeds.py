@@ -1,16 +1,18 @@
 """Small files of every kind, to begin with: made by this package's own writers, so that no binaries lie about."""
 
 import io
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
 import inrcodec
-from inrcodec import formats
+from inrcodec import container, formats
 from inrcodec.container import MODALITIES
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.audio import AudioFormat
@@ -20,6 +22,8 @@ from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import FORMATS, SampleFormat, Signal
 
 from . import VECTORS
+
+POSITIONS = 1 << 12  # of a stream here, and the limit of the decoder when they are fed; there may be 255 channels
 
 
 def _smooth(*shape: int) -> NDArray[np.float64]:
@@ -122,17 +126,25 @@ def arrays() -> list[bytes]:
 
 @cache
 def streams() -> list[bytes]:
-    """The golden streams, and one of each kind that is not among them; all decode fast."""
+    """The small ones of the golden streams, and one of each kind that is not among them; all decode fast."""
+    golden = [path.read_bytes() for path in sorted(VECTORS.glob("*.inr"))]
     picture, noise = np.asarray(_image(3, 255).values), np.random.default_rng(0).bytes(24 * 24 * 3)
     quick: dict[str, Any] = {"effort": 0, "device": "cpu"}
     return [
-        *(path.read_bytes() for path in sorted(VECTORS.glob("*.inr"))),
+        *(data for data in golden if math.prod(container.read_header(data)[0].shape) <= POSITIONS),
         inrcodec.encode(np.frombuffer(noise, np.uint8).reshape(24, 24, 3), model="tiny", quality=100, **quick),
         inrcodec.encode(picture, model="tiny", lossless=True, **quick),
         inrcodec.encode(_smooth(20, 30).astype(np.float32), "array", model="tiny-plane", max_error=0.01, **quick),
         inrcodec.encode(picture, method="coin", **quick),
         inrcodec.encode(picture, method="doh", **quick),
     ]
+
+
+@cache
+def checked_streams() -> list[bytes]:
+    """The same with section checks, which streams as small as these do not have."""
+    with patch.multiple(container, CHECKED_FROM=0, CHECKED_SECTION=0):
+        return [container.write(*container.read(data)) for data in streams()]
 
 
 def bad_streams() -> list[bytes]:

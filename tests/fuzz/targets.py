@@ -1,25 +1,26 @@
 """What is fed: functions of bytes that may raise members of `inrcodec.errors` only, and what to begin with."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
 import inrcodec
 from inrcodec import basemodels, codec, container, entropy, formats
-from inrcodec.errors import InrcodecError
+from inrcodec.errors import InrcodecError, OutOfMemory
 from inrcodec.signal import FORMATS, SampleFormat, Signal
 
 from . import seeds
 from .mutation import damaged, rewritten, seal
+from .seeds import POSITIONS
 
 PIXELS = 1 << 16  # limit of readers here, lest one input take minutes by right
-POSITIONS = 1 << 12  # that of the decoder; there may be 255 channels
 ITEMS = 4  # how many are looked at
 
 Mutate = Callable[[bytes, Sequence[bytes], Random], bytes]
@@ -32,12 +33,31 @@ class Target:
     mutate: Mutate = damaged
 
 
+@contextmanager
+def networks_kept() -> Iterator[None]:
+    """Base networks stay in memory: more of them take turns here than a program has in use."""
+    load, by_id = cache(basemodels.load.__wrapped__), cache(basemodels.by_id)
+    with patch.object(basemodels, "load", load), patch.object(basemodels, "by_id", by_id):
+        yield
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """To refuse an input is right; to run out of memory is not."""
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except InrcodecError:
+        pass
+
+
 def read_container(data: bytes) -> None:
     """All ways into a container; each must end by itself."""
-    for use in (container.read_header, container.describe, container.read):
-        with suppress(InrcodecError):
+    for use in (container.read_header, container.describe, container.read, container.salvage):
+        with refusals():
             use(data)
-    with suppress(InrcodecError):
+    with refusals():
         container.read(data, prefix=True)
 
 
@@ -46,7 +66,7 @@ def decode(data: bytes) -> list[NDArray[Any]]:
     signal = codec.reconstruct(data, None, None, None, None, False, "cpu", POSITIONS, lambda *_: None)
     values = _touch(signal)
     if signal.items <= ITEMS:
-        with suppress(InrcodecError):
+        with refusals():
             formats.write(signal, formats.plain(signal.format.modality))
     return values
 
@@ -55,9 +75,14 @@ def enlarge(data: bytes) -> None:
     """One item of a stream between its samples; and what a prefix of the stream gives."""
     items = container.read_header(data)[0].items
     item = None if items is None else items - 1
-    with suppress(InrcodecError):
+    with refusals():
         inrcodec.decode(data[: len(data) * 3 // 4], item=item, preview=True, max_pixels=POSITIONS, device="cpu")
     inrcodec.decode(data, item=item, scale=1.2, max_pixels=2 * POSITIONS, device="cpu")
+
+
+def recover(data: bytes) -> None:
+    """What is intact of a damaged stream."""
+    _touch(codec.reconstruct(data, None, None, None, None, False, "cpu", POSITIONS, lambda *_: None, recover=True))
 
 
 def decode_symbols(data: bytes) -> None:
@@ -132,7 +157,7 @@ def either(data: bytes, others: Sequence[bytes], rng: Random) -> bytes:
     return seal(damaged(data, others, rng)) if rng.random() < 0.5 else rewritten(data, others, rng)
 
 
-@lru_cache(1)
+@cache
 def _tables() -> entropy.Tables:
     return basemodels.load(basemodels.by_name("tiny"), "cpu").tables
 
@@ -142,6 +167,7 @@ TARGETS: dict[str, Target] = {
     "sealed": Target(read_container, seeds.streams, either),
     "decode": Target(decode, seeds.streams, either),
     "enlarge": Target(enlarge, seeds.streams, either),
+    "recover": Target(recover, seeds.checked_streams),
     "entropy": Target(decode_symbols, seeds.sections),
     "samples": Target(sample_format, seeds.sample_formats),
     "image": Target(read_image, seeds.images),
