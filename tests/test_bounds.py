@@ -1,13 +1,18 @@
 """Error bounds and lossless coding: every sample, on every machine."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import picture, sound
+import torch
+from conftest import VECTORS, picture, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import inrcodec
 from inrcodec import codec, container, stream
+from inrcodec.cli import main
 from inrcodec.errors import CorruptStream, UsageError
 from inrcodec.fields.pyramidfield import PyramidField
 from inrcodec.residual import coder, lattice, tables
@@ -103,6 +108,58 @@ def test_noise_of_other_machines_changes_nothing(quality: float | None, monkeypa
     for data, samples in zip(coded, expected, strict=True):
         assert np.array_equal(inrcodec.decode(data), samples)
     assert calls == (5 if quality else 0)
+
+
+GLOBE = {"latitude": [90.0, -7.5], "longitude": [0.0, 10.0], "units": "K"}
+SIGNALS = {
+    "tiny": Signal.from_array(picture(48, 40)),
+    "tiny-sound": Signal.sound(sound(3000, 2), 16000),
+    "tiny-sphere": Signal.numbers(280 + picture(24, 36, 1).astype(np.float32) / 25, "field", dims=2, info=GLOBE),
+}
+
+
+@pytest.mark.parametrize("model", SIGNALS)
+def test_the_margin(model: str) -> None:
+    """What rounding does to the field in float32, and so 2^−29 of that in float64, is far below the margin."""
+    data = codec.compress(SIGNALS[model], Settings(model=model, effort=0, quality=80)).data
+    field = codec.open_field(data, device="cpu")
+    ends = field.format.numbers(np.array([[0.0], [1.0]]).repeat(field.format.channels, 1))
+    feature, exact = np.abs(np.diff(ends, axis=0)).max(), field.precise().numbers()
+    single = np.abs(field.numbers() - exact).max() / feature
+    assert 0 < single * 2.0**-29 < lattice.TOLERANCE / 1000
+    torch.set_num_threads(2)
+    again = codec.open_field(data, device="cpu").precise().numbers()
+    torch.set_num_threads(1)
+    assert np.abs(again - exact).max() / feature < lattice.TOLERANCE / 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("image", "289f09bcc92b132e5d5d96380c68fe821388b31721053bf592bfd4000752f828"),
+        ("sound", "d88f8ca2f146877c67ac65197244e21f540d815b5fb4c8e805047b8fbc8756aa"),
+        ("fields", "b3d6dcac5665d4f7145b69fe23999c6e2b0e9549e0f2db5c0cb177073260a79b"),
+    ],
+)
+def test_streams_of_old_decode(name: str, digest: str) -> None:
+    """Not to the same samples about, as other golden streams, but to the same bytes."""
+    decoded = inrcodec.decode(VECTORS / "bounded" / f"{name}.inr")
+    assert hashlib.sha256(np.ascontiguousarray(decoded).tobytes()).hexdigest() == digest
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, samples, out = tmp_path / "a.png", tmp_path / "a.npy", tmp_path / "b.png"
+    image.write_bytes(inrcodec.formats.image.write(Signal.from_array(picture(17, 23)), ".png"))
+    np.save(samples, fields()[0, ..., 0])
+    assert main(["encode", str(image), "--lossless", "--effort", "0", "--model", "tiny"]) == 0
+    assert "lossless" in capsys.readouterr().out
+    assert main(["decode", str(tmp_path / "a.inr"), "-o", str(out)]) == 0
+    assert np.array_equal(inrcodec.formats.read(out).values, picture(17, 23))
+    bound = ["--max-error", "0.125", "--effort", "0", "--model", "tiny-plane", "-o", str(tmp_path / "c.inr")]
+    assert main(["encode", str(samples), *bound]) == 0
+    assert "of 0.125" in capsys.readouterr().out
+    assert main(["encode", str(samples), "--lossless", "-f"]) == 2
+    assert "--max-error" in capsys.readouterr().err
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(0, 2**32))

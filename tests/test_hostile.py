@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from inrcodec import container, formats
 from inrcodec.errors import CorruptStream, InrcodecError, UnsupportedInput
 from inrcodec.formats import array, audio, field, image, shape, video, volume
 from inrcodec.samples.array import ArrayFormat
+from inrcodec.samples.video import VideoFormat
+from inrcodec.signal import Signal
 
 SECURITY = Path(__file__).parent.parent / "docs" / "security.md"
 REFUSED = {"UnsupportedInput", "LimitExceeded"}
@@ -41,10 +44,11 @@ quick = settings(max_examples=300, deadline=None)
 
 @pytest.fixture(scope="module", autouse=True)
 def limited() -> Iterator[None]:
-    for stream in seeds.streams():  # networks are loaded once
-        targets.decode(stream)
-    with watch.limits():
-        yield
+    with targets.networks_kept():
+        for stream in seeds.streams():
+            targets.decode(stream)
+        with watch.limits():
+            yield
 
 
 # Streams
@@ -107,7 +111,9 @@ def test_bounded_run(name: str) -> None:
     assert tally.outcomes["done"] >= 5
 
 
-def test_the_harness_sees_what_is_bad() -> None:
+def test_the_harness_sees_what_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SECONDS", 0.2)
+
     def fail(data: bytes) -> None:
         match data:
             case b"crash":
@@ -441,6 +447,32 @@ def test_a_film_of_enormous_frames() -> None:
     wide = seeds.films()[3].replace(b"W24 H16", b"W9000 H9000")
     assert wide != seeds.films()[3]
     assert feed(video.read, wide)[0] in REFUSED
+
+
+def test_a_film_of_an_unknown_codec() -> None:
+    odd = seeds.films()[0].replace(b"V_FFV1", b"V_ABCD")
+    assert odd != seeds.films()[0]
+    assert "of a codec that is not known" in refused(video.read, odd)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".y4m"])
+@pytest.mark.parametrize("kind", ["film", "noise", "unknown"])
+def test_a_stream_whose_sound_is_none(kind: str, suffix: str) -> None:
+    sounds = {
+        "film": seeds.films()[0],
+        "noise": random.Random(3).randbytes(300),
+        "unknown": seeds.soundtrack().replace(b"A_PCM", b"A_XYZ"),
+    }
+    signal = Signal(np.zeros((5, 16, 24, 3), np.uint8), VideoFormat(Fraction(25), 5, sounds[kind]))
+    outcome, reason = feed(lambda _: video.write(signal, suffix), b"")
+    assert outcome == ("done" if kind == "unknown" else "OutputFailed"), reason
+
+
+def test_a_sound_that_leads_to_before_its_start(capfd: pytest.CaptureFixture[str]) -> None:
+    (aiff,) = (data for data in seeds.sounds() if data.startswith(b"FORM"))
+    refused(audio.read, aiff.replace(b"SSND", b"S\0ND", 1)[:-1])
+    refused(audio.read, aiff.replace(b"SSND", b"S\0SND", 1))
+    assert capfd.readouterr().err == ""
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

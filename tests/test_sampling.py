@@ -91,7 +91,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--model", "coin"], UsageError, "method coin has no base network"),
         (["--model", "doh"], UsageError, "method doh has no base network"),
         (["--model", "none"], UnknownModel, "no model 'none'"),
-        (["--model", "tiny-functa", "--quality", "101"], UsageError, "quality must be within 0 and 100, not 101"),
+        (["--model", "tiny-functa", "--quality", "101"], UsageError, "less than or equal to 100"),
         (["--model", "tiny-functa", "-n", "0"], UsageError, "greater than or equal to 1"),
         (["--model", "tiny-functa", "-o", "there.png"], OutputExists, "there.png exists already"),
         (["--model", "tiny-functa", "-o", "out.h5"], OutputFailed, "cannot write '.h5' files"),

@@ -10,23 +10,59 @@ import typer
 
 from inrcodec import files
 from inrcodec.allocator import keep_memory
-from inrcodec.cli.options import AsJson, Device, Effort, Force, Quality, Quiet
+from inrcodec.cli.options import FILES, RUNNING, AsJson, Device, Effort, Force, Quiet
 from inrcodec.cli.voice import Bar, Voice
-from inrcodec.errors import InputNotFound, OutputExists, OutputFailed, UsageError
+from inrcodec.errors import InputNotFound, OutputExists, OutputFailed
 from inrcodec.files import Job
 
-MAX_PICTURES = 1 << 12
+MAX_PICTURES, MAX_SEED = 1 << 12, (1 << 32) - 1
+DRAWN = "What to draw"
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images; its subfolders are their labels.")]
 Network = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="Base network of a meta-learned method, see `inrcodec models`.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Base network of a meta-learned method, see `inrcodec models`.",
+        rich_help_panel=RUNNING,
+    ),
 ]
-SetOutput = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="An HDF5 file, .h5 or .hdf5.")]
+SetOutput = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="An HDF5 file, .h5 or .hdf5.", rich_help_panel=FILES),
+]
 PicturesOutput = Annotated[
-    str, typer.Option("--output", "-o", metavar="PATH", help="An image, all pictures in one; or a folder.")
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="An image, all pictures in one; or a folder, a file for each.",
+        rich_help_panel=FILES,
+    ),
 ]
-Count = Annotated[int, typer.Option("-n", metavar="N", min=1, max=MAX_PICTURES, help="How many pictures.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Of the random numbers.")]
+Count = Annotated[
+    int,
+    typer.Option("-n", metavar="N", min=1, max=MAX_PICTURES, help="How many pictures.", rich_help_panel=DRAWN),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="N", min=0, max=MAX_SEED, help="Other seeds, other pictures.", rich_help_panel=DRAWN
+    ),
+]
+Quality = Annotated[
+    float,
+    typer.Option(
+        "--quality",
+        metavar="Q",
+        min=0,
+        max=100,
+        help="Operating point of the prior, as for encode.",
+        rich_help_panel=DRAWN,
+    ),
+]
 
 
 def functaset(
@@ -74,15 +110,13 @@ def sample(
     output: PicturesOutput,
     count: Count = 16,
     seed: Seed = 0,
-    quality: Quality = None,
+    quality: Quality = 50.0,
     force: Force = False,
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw new pictures from the prior of a base network: random modulations, decoded."""
-    if quality is not None and not 0 <= quality <= 100:
-        raise UsageError(f"quality must be within 0 and 100, not {quality:g}")
     keep_memory()
     from inrcodec import devices, formats, functaset, sampling
     from inrcodec.signal import Signal
@@ -92,7 +126,7 @@ def sample(
     formats.check_suffix(targets[0].suffix, "image")
     jobs = [_claimed(Job(None, target, create=into), force) for target in targets]
     _, network = functaset.network(model, devices.choose(device))
-    point = round((50.0 if quality is None else quality) / 100 * (network.points - 1))
+    point = round(quality / 100 * (network.points - 1))
     voice = Voice(as_json, quiet, False, context.obj)
     with closing(Bar(model, quiet)) as bar:
         drawn = sampling.pictures(network, count, point, seed, bar)

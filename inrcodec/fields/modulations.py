@@ -101,6 +101,9 @@ class GridShifts(Modulation):
 GAMMA, ZETA, BETA = -0.1, 1.1, 2 / 3
 """The stretch and the temperature of the hard concrete distribution (Louizos et al. 2018)."""
 
+GATE_UNIT = 30.0
+"""log α₀ is trained in these units: it has to move by whole numbers, in steps of the size that weights need."""
+
 
 def hard_concrete(log_alpha: Tensor, noisy: bool) -> Tensor:
     """Gates in [0, 1], exact zeros among them: sampled, or the estimate that is used at test time."""
@@ -126,15 +129,15 @@ class Gated(Modulation):
     def __init__(self, values: int, lmbda: float, log_alpha: float):
         super().__init__()
         self.size, self.values, self.lmbda = 2 * values, values, lmbda
-        self.log_alpha = nn.Parameter(torch.full((values,), log_alpha))
+        self.log_alpha = nn.Parameter(torch.full((values,), log_alpha / GATE_UNIT))
 
     def products(self, phi: Tensor) -> Tensor:
         m, delta = phi.split(self.values, 1)
-        return m * hard_concrete(self.log_alpha + delta, self.training)
+        return m * hard_concrete(GATE_UNIT * self.log_alpha + delta, self.training)
 
     def penalty(self, phi: Tensor) -> Tensor:
         """λ times the expected share of open gates."""
-        return self.lmbda * open_probability(self.log_alpha + phi[:, self.values :]).mean(1)
+        return self.lmbda * open_probability(GATE_UNIT * self.log_alpha + phi[:, self.values :]).mean(1)
 
     def sent(self, phi: Tensor) -> Tensor:
         return self.products(phi)

@@ -45,6 +45,16 @@ def sniff(head: bytes, name: str) -> bool:
     )
 
 
+class _Bytes(io.BytesIO):
+    """A damaged file may lead to before its start: an exception could not leave libsndfile, and would be printed."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
     """Read a sound file, or the bytes of one.
 
@@ -56,7 +66,7 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
     leading_bytes(source)
     name = name_of(source)
     try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+        with soundfile.SoundFile(_Bytes(source) if isinstance(source, bytes) else source) as file:
             if file.frames * file.channels > max_samples:
                 raise LimitExceeded(
                     f"{name}: {file.frames} samples of {file.channels} channels; the limit is {max_samples}"
@@ -68,7 +78,7 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
             values = file.read(dtype=dtype, always_2d=True)
             return Signal.sound(values, file.samplerate)
     except soundfile.LibsndfileError as error:
-        raise UnsupportedInput(f"{name}: damaged or unsupported sound ({error})") from None
+        raise UnsupportedInput(f"{name}: damaged or unsupported sound ({error.error_string})") from None
     except UsageError as error:
         raise UnsupportedInput(f"{name}: {error}") from None
     except MemoryError:

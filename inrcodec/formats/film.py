@@ -147,6 +147,8 @@ def stream_of(container: "InputContainer") -> "VideoStream":
 
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UnsupportedInput("the film is of a codec that is not known")
             stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams}))

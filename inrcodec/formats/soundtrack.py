@@ -39,13 +39,15 @@ def extract(source: Path | bytes, start: Fraction) -> tuple[bytes, tuple[str, ..
 def attach(sound: bytes, target: "OutputContainer") -> list[tuple[Fraction, "Packet"]]:
     """Add a track for a sound to a container; its packets, still to be written there, with their times in seconds.
 
-    None, and no track, if the container cannot hold such a sound.
+    None, and no track, if the container cannot hold such a sound. Raises FFmpegError, ValueError if it is none.
     """
     import av
 
     if not sound:
         return []
     with opened(sound) as container:
+        if not container.streams.audio:
+            raise ValueError("its sound is none")
         try:
             _copied(container, container.streams.audio[0], target.format.name)  # only writing a file tells
         except (av.FFmpegError, ValueError):

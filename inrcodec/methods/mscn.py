@@ -19,7 +19,7 @@ class Mscn(MetaOptions):
 
     learned_rates: bool = True
     gradients: bool = False  # (b) unstructured sparse gradients (3.3.1) in place of (a) sparse shifts (3.3.2)
-    penalty: float = 0.001  # λ of the L0 term, for the share of open gates
+    penalty: float = 0.002  # λ of the L0 term, for the share of open gates
     log_alpha: float = 2.0  # of every gate at the start of training
 
     def modulation(self, siren: Siren) -> Modulation:

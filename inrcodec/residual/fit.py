@@ -19,7 +19,6 @@ SIDES = {2: (32, 64, 128), 3: (16, 32)}  # of blocks, by axes; and no blocks
 SAMPLED = 24  # chunks
 RIDGE = 4.0  # samples that the common predictor counts for in that of a block
 PARAMETER_BITS = 12.0  # what a coefficient of a block costs, about
-LOSS = 0.002  # of the power of the error, that rounding coefficients may add
 
 
 @dataclass
@@ -80,7 +79,8 @@ def _predictors(items: list[_Item], side: int) -> tuple[Channel, int]:
             best = bits, common[0], own, s, np.einsum("bkk->", grams) / left.sum()
     assert best is not None
     _, base, own, side, gain = best
-    shift = min(max(6, math.ceil(math.log2(max(gain, 1) / 12 / LOSS) / 2)), MAX_SHIFT)
+    loss = own.size / sum(len(item.x) for item in items)  # of power, by rounding: one bit more for each is worth that
+    shift = min(max(4, math.ceil(math.log2(max(gain, 1) / 12 / loss) / 2)), MAX_SHIFT)
     steps, each = (np.rint(c * 2.0**shift).astype(np.int64) for c in (base, own))
     return Channel(shift, steps, each - steps, np.zeros(1, np.int64), NOMINAL), side
 
@@ -172,5 +172,5 @@ def _scales(items: list[_Item], residual: Ints, channel: Channel) -> Ints:
         e = e[:: -(-len(e) // 8192)]
         middle = round(4 * math.log2(max(float(np.abs(e).mean()) / 8 * 0.7, 0.06)) + 16)
         near = np.clip(np.arange(middle - 3, middle + 4), 0, tables.SCALES - 1)
-        scales[b] = min(near.tolist(), key=lambda k: tables.cost(e, k))
+        scales[b] = min(near.tolist(), key=lambda k: tables.cost(e, k) + abs(k - int(NOMINAL[b])))
     return scales

@@ -22,7 +22,6 @@ Ints = NDArray[np.int64]
 
 TOLERANCE = 2.0**-32  # of features, within which all decoders must agree
 DOUBTFUL = 2.0**-14  # of the guide's unit: the part of it that TOLERANCE may be
-_LAYOUT = "<BBddd"
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,27 @@ class Lattice:
     guided: bool = True
     coarse: int = 0
 
-    SIZE = struct.calcsize(_LAYOUT)
-
     def to_bytes(self) -> bytes:
-        return struct.pack(_LAYOUT, self.guided, self.coarse, self.bound, self.origin, self.step)
+        """For the stream: of an exact lattice, whose bound and origin are 0, only the step."""
+        exact = not (self.bound or self.origin)
+        head = bytes([self.guided + 2 * exact]) + (bytes([self.coarse]) if self.guided else b"")
+        numbers = [self.step] if exact else [self.bound, self.origin, self.step]
+        return head + struct.pack(f"<{len(numbers)}d", *numbers)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Lattice":
-        """Raises CorruptStream."""
-        guided, coarse, bound, origin, step = struct.unpack(_LAYOUT, data)
-        if guided > 1 or coarse > 62 or not (0 <= bound < np.inf and 0 < step < np.inf and abs(origin) < np.inf):
+    def read(cls, data: bytes) -> tuple["Lattice", bytes]:
+        """A lattice and the bytes that follow it. Raises CorruptStream."""
+        flags = data[0] if data else 0
+        form = "<B" + ("B" if flags & 1 else "") + ("d" if flags & 2 else "3d")
+        size = struct.calcsize(form)
+        if flags > 3 or len(data) < size:
+            raise CorruptStream(f"the section of the error bound has {len(data)} bytes, at least {size}; flags {flags}")
+        fields = struct.unpack(form, data[:size])
+        coarse = fields[1] if flags & 1 else 0
+        bound, origin, step = (0.0, 0.0, fields[-1]) if flags & 2 else fields[-3:]
+        if coarse > 62 or not (0 <= bound < np.inf and 0 < step < np.inf and abs(origin) < np.inf):
             raise CorruptStream(f"a lattice of step {step:g} from {origin:g}, bound {bound:g}")
-        return cls(bound, origin, step, bool(guided), coarse)
+        return cls(bound, origin, step, bool(flags & 1), coarse), data[size:]
 
     def integers(self, samples: NDArray[np.generic]) -> Ints:
         """The nearest ones. Raises UsageError if they are too large."""

@@ -21,7 +21,7 @@ from inrcodec.residual.symbols import Reader, Writer
 Ints = NDArray[np.int64]
 
 MAX_SHIFT = 16
-WEIGHT_BITS = 10  # weights of the spread are in units of 2^−10
+WEIGHT_BITS = 6  # weights of the spread are in units of 2^−6
 BIN_BITS = 4  # bins look at the spread in units of 2^−4 eighths
 NO_BASE, UNSURE, FIRST = 0, 1, 2  # bins: no neighbour is known; few are; the first of the others
 BINS = FIRST + 4 * 48
@@ -34,7 +34,7 @@ EARLIER = 2  # channels that a channel looks at, the latest ones
 class Channel:
     """common [features]: predictor in 2^−shift; own [blocks, features]: what each block adds to it.
 
-    weights [spread] in 2^−10; scales [BINS]: scale indices.
+    weights [spread] in 2^−6; scales [BINS]: scale indices.
     """
 
     shift: int

@@ -44,13 +44,6 @@ def write(lattice: Lattice, items: int, samples: Callable[[int], NDArray], numbe
     return out
 
 
-def lattice_of(common: bytes) -> Lattice:
-    """What the first section says. Raises CorruptStream."""
-    if len(common) < Lattice.SIZE:
-        raise CorruptStream(f"the section of the error bound has {len(common)} bytes, at least {Lattice.SIZE}")
-    return Lattice.from_bytes(common[: Lattice.SIZE])
-
-
 def read(
     common: bytes, own: bytes, shape: tuple[int, ...], channels: int, numbers: Callable[[], NDArray], dtype: str
 ) -> NDArray[np.generic]:
@@ -58,8 +51,8 @@ def read(
 
     Raises CorruptStream, also if they are not what the encoder had.
     """
-    lattice, guide, start = lattice_of(common), None, DIGEST
-    plan = Plan.from_bytes(common[Lattice.SIZE :], shape, channels, lattice.guided)
+    lattice, rest = Lattice.read(common)
+    plan, guide, start = Plan.from_bytes(rest, shape, channels, lattice.guided), None, DIGEST
     if lattice.guided:
         start += 4 + int.from_bytes(own[DIGEST : DIGEST + 4], "little")
         doubts, scaled = Reader(own[DIGEST + 4 : start]), lattice.guide(numbers())

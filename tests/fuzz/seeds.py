@@ -135,6 +135,7 @@ def streams() -> list[bytes]:
         inrcodec.encode(np.frombuffer(noise, np.uint8).reshape(24, 24, 3), model="tiny", quality=100, **quick),
         inrcodec.encode(picture, model="tiny", lossless=True, **quick),
         inrcodec.encode(_smooth(20, 30).astype(np.float32), "array", model="tiny-plane", max_error=0.01, **quick),
+        inrcodec.encode(films()[4], "video", model="tiny-film", **quick),
         inrcodec.encode(picture, method="coin", **quick),
         inrcodec.encode(picture, method="doh", **quick),
     ]
