@@ -1,6 +1,7 @@
 """Pictures ⇄ data sets of modulations, "functasets" (Dupont et al. 2022; thesis, 5.2): one vector in place of each."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def make(
     classes = sorted({name for name in folders if name is not None}) if None not in folders else []
     return Functaset(
         modulations=values.reshape(len(found), patches, -1) if patches > 1 else values,
-        names=[below.as_posix() for _, below in found],
+        names=[os.fsencode(below).decode(errors="backslashreplace") for _, below in found],
         labels=np.array([classes.index(str(name)) for name in folders], np.int64) if classes else None,
         classes=classes,
         patches=grids[0],

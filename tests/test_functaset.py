@@ -1,6 +1,7 @@
 """Data sets of modulations: what the file holds, that it decodes to the pictures, and what is refused."""
 
 import json
+import os
 import re
 import runpy
 from pathlib import Path
@@ -146,6 +147,15 @@ def test_refused(
     said = capsys.readouterr()
     assert words in said.err and said.err.count("\n") == 1 and not said.out
     assert sorted(Path().rglob("*")) == before and Path("there.h5").read_bytes() == b"kept"
+
+
+def test_any_name(tmp_path: Path) -> None:
+    """Names of files need not be UTF-8."""
+    save(tmp_path / "set" / os.fsdecode(b"a\xff.png"), 0)
+    target = tmp_path / "set.h5"
+    assert run("functaset", tmp_path / "set", "-o", target, "--model", "tiny-functa", "--effort", 0, "-q") == 0
+    with h5py.File(target) as file:
+        assert file["names"].asstr()[:].tolist() == ["a\\xff.png"]
 
 
 def test_python_of_the_docs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,8 +124,8 @@ def sample(
     into = output.endswith(("/", os.sep)) or os.path.isdir(output)
     targets = [Path(output, f"sample-{k:04}.png") for k in range(count)] if into else [Path(output)]
     formats.check_suffix(targets[0].suffix, "image")
-    jobs = [_claimed(Job(None, target, create=into), force) for target in targets]
     _, network = functaset.network(model, devices.choose(device))
+    jobs = [_claimed(Job(None, target, create=into), force) for target in targets]
     point = round(quality / 100 * (network.points - 1))
     voice = Voice(as_json, quiet, False, context.obj)
     with closing(Bar(model, quiet)) as bar:

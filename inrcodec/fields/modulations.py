@@ -123,8 +123,11 @@ def open_probability(log_alpha: Tensor) -> Tensor:
 class Gated(Modulation):
     """MSCN: values m times hard-concrete gates z, learned with the initialisation and adapted with m (eq. 8).
 
-    φ = [m, δ]: log α = log α₀ + δ. Sent are the products z ⊙ m, zero where a gate is closed.
+    φ = [m, δ]: log α = log α₀ + δ. Sent are the products z ⊙ m, zero where a gate is closed. `layers`: how many of them
+    each layer has.
     """
+
+    layers: list[int]
 
     def __init__(self, values: int, lmbda: float, log_alpha: float):
         super().__init__()

@@ -95,6 +95,8 @@ def load_mesh(data: bytes, name: str) -> "Trimesh":
             raise LimitExceeded(f"{name}: {faces} triangles; the limit is {MAX_FACES}")
         parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
         for part in parts:
+            if part.vertices.shape[1:] != (3,):
+                raise UnsupportedInput(f"{name}: the vertices of a mesh are not of three coordinates")
             if not 0 <= part.faces.min() <= part.faces.max() < len(part.vertices):
                 raise UnsupportedInput(
                     f"{name}: a triangle has a vertex beyond the {len(part.vertices)} that there are"

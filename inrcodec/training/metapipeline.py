@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from inrcodec import basemodels
 from inrcodec.errors import UsageError
 from inrcodec.fields.base import BaseNetwork
+from inrcodec.fields.modulations import Gated
 from inrcodec.methods import coinpp, flowcoin, functa, mscn, spatial_functa, vcinr
+from inrcodec.methods.coders import SparseCoder
 from inrcodec.methods.meta import MetaModel
 from inrcodec.methods.options import MetaOptions
 from inrcodec.training import coders, meta
@@ -100,7 +102,7 @@ def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, p
     flow = coders.fit(model, y, torch.cat(values), recipe.coder_steps, progress)
     folder = out / recipe.name
     write(model, flow, folder, recipe)
-    (folder / "CARD.md").write_text(card(recipe, out, time.monotonic() - started))
+    (folder / "CARD.md").write_text(card(recipe, model, out, time.monotonic() - started))
     return folder
 
 
@@ -138,7 +140,7 @@ def write(model: MetaModel, flow: nn.Module | None, folder: Path, recipe: MetaRe
     (folder / "model.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items()))
 
 
-def card(recipe: MetaRecipe, out: Path, seconds: float) -> str:
+def card(recipe: MetaRecipe, model: MetaModel, out: Path, seconds: float) -> str:
     """What the model is and how it came to be, from the log of the run."""
     log = out / "base.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -162,7 +164,12 @@ def card(recipe: MetaRecipe, out: Path, seconds: float) -> str:
         "| ---: | ---: | --- |",
     ]
     every = max(1, len(rows) // 12)
+    sparsity: list[str] = []
+    if isinstance(model.coder, SparseCoder) and isinstance(model.net.modulation, Gated):
+        is_open = ((model.coder.level + 0.5) / SparseCoder.LEVELS).split(model.net.modulation.layers)
+        shares = ", ".join(f"{100 * float(layer.mean()):.0f} %" for layer in is_open)
+        sparsity = ["", f"Open gates of each layer, on average over training patches: {shares}."]
     for k, row in enumerate(rows):
         if k % every == 0 or k + 1 == len(rows):
             lines.append(f"| {row['step']} | {row['seconds']:.0f} | {' '.join(f'{v:.2f}' for v in row['psnr'])} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *sparsity, ""])
