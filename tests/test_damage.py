@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from fractions import Fraction
@@ -247,6 +249,12 @@ def test_one_item_of_a_damaged_batch(batch: bytes) -> None:
 def test_a_batch_of_which_nothing_is_left(batch: bytes) -> None:
     with pytest.raises(CorruptStream, match="2 of the 2 sections of item 0 are damaged"):
         codec.decode(batch[: container.read_header(batch)[2]], recover=True)
+
+
+@pytest.mark.slow
+def test_streams_of_the_shipped_networks() -> None:
+    run = subprocess.run([sys.executable, "-m", "tests.damage"], cwd=Path(__file__).parent.parent, check=False)
+    assert run.returncode == 0
 
 
 # The command line
