@@ -97,12 +97,14 @@ def make(
             waiting = []
         progress("adapting", (number + 1) / len(found))
     values, patches = np.concatenate(parts), math.prod(grids[0])
-    folders = [below.parts[0] if len(below.parts) > 1 else None for _, below in found]
-    classes = sorted({name for name in folders if name is not None}) if None not in folders else []
+    names = [os.fsencode(below.as_posix()).decode(errors="backslashreplace") for _, below in found]
+    labelled = all("/" in name for name in names)
+    folders = [name.split("/")[0] for name in names] if labelled else []
+    classes = sorted(set(folders))
     return Functaset(
         modulations=values.reshape(len(found), patches, -1) if patches > 1 else values,
-        names=[os.fsencode(below).decode(errors="backslashreplace") for _, below in found],
-        labels=np.array([classes.index(str(name)) for name in folders], np.int64) if classes else None,
+        names=names,
+        labels=np.array([classes.index(folder) for folder in folders], np.int64) if labelled else None,
         classes=classes,
         patches=grids[0],
         notes=tuple(notes),

@@ -67,6 +67,7 @@ def read(header: Header, sections: Sections, model: Model, item: int = 0) -> Fie
     field = _field(header, own, model, item)
     common, last = (rest[0], rest[1 + item]) if len(rest) > 1 + item else (None, None)
     intact = None not in recovery.of_item(header, own, item)  # else there is nothing that the residual belongs to
+    field.blank = common is not None and not Lattice.read(common)[0].guided
     if common is not None and last is not None and intact:
         field.exact = cache(partial(_exact, field, common, last))
     return field

@@ -27,6 +27,7 @@ from inrcodec.quantisers import (
     uniform_dequantise,
     uniform_quantise,
 )
+from inrcodec.samples import special
 from inrcodec.signal import Signal
 
 METHODS = {"coin": coin, "doh": doh}
@@ -181,7 +182,8 @@ def test_other_kinds(method: str) -> None:
     shape = Signal.from_array(np.square(grid).sum(0) < 12, "shape")
     field = np.sin(np.arange(40)[:, None] / 9) * 3 + 280 + np.zeros((40, 3))
     field[3, 0] = np.nan
-    for signal in (shape, Signal.numbers(field, dims=1), Signal.sound(sound(600, 2), 16000)):
+    holes = Signal.numbers(field, dims=1, special=special.find(field[None]))
+    for signal in (shape, holes, Signal.sound(sound(600, 2), 16000)):
         encoded = compress(signal, method, quality=90, steps=150)
         decoded = inrcodec.decode(encoded.data)
         assert decoded.shape == signal.values.shape

@@ -150,12 +150,13 @@ def test_refused(
 
 
 def test_any_name(tmp_path: Path) -> None:
-    """Names of files need not be UTF-8."""
-    save(tmp_path / "set" / os.fsdecode(b"a\xff.png"), 0)
+    """Names of files and folders need not be UTF-8."""
+    save(tmp_path / "set" / os.fsdecode(b"b\xfe") / os.fsdecode(b"a\xff.png"), 0)
     target = tmp_path / "set.h5"
     assert run("functaset", tmp_path / "set", "-o", target, "--model", "tiny-functa", "--effort", 0, "-q") == 0
     with h5py.File(target) as file:
-        assert file["names"].asstr()[:].tolist() == ["a\\xff.png"]
+        assert file["names"].asstr()[:].tolist() == ["b\\xfe/a\\xff.png"]
+        assert file["classes"].asstr()[:].tolist() == ["b\\xfe"]
 
 
 def test_python_of_the_docs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +180,8 @@ def test_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         target = tmp_path / f"{part}.h5"
         assert run("functaset", tmp_path / part, "-o", target, "--model", "tiny-functa", "--effort", 2, "-q") == 0
     capsys.readouterr()
-    example = runpy.run_path(str(CLASSIFY))
-    found = example["main"]([str(tmp_path / "train.h5"), str(tmp_path / "test.h5"), "--epochs", "80", "--width", "16"])
-    assert found > 0.9
-    assert capsys.readouterr().out.startswith("24 pictures: ")
+    main_of = runpy.run_path(str(CLASSIFY))["main"]
+    sets = [str(tmp_path / "train.h5"), str(tmp_path / "test.h5")]
+    for more in ([], ["--pixels", str(tmp_path / "train"), str(tmp_path / "test")]):
+        assert main_of([*sets, "--epochs", "80", "--width", "16", *more]) > 0.9
+        assert capsys.readouterr().out.startswith("24 pictures: ")

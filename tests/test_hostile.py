@@ -328,6 +328,38 @@ def test_a_tiff_of_many_samples_a_pixel() -> None:
     assert "40 samples per pixel" in refused(image.read, out.getvalue())
 
 
+def looped(pages: int, back: int, **options: Any) -> bytes:
+    """A TIFF file of which the last page leads back to another."""
+    out = io.BytesIO()
+    tifffile.imwrite(out, np.zeros((pages, 4, 5), np.uint16), photometric="minisblack", metadata=None, **options)
+    with tifffile.TiffFile(io.BytesIO(out.getvalue())) as file:
+        form, places = file.tiff, [page.offset for page in file.pages]
+    data = bytearray(out.getvalue())
+    at = places[-1] + form.tagnosize
+    at += form.tagsize * int.from_bytes(data[places[-1] : at], "big" if options.get("byteorder") == ">" else "little")
+    struct.pack_into(form.offsetformat, data, at, places[back])
+    return bytes(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}])
+@pytest.mark.parametrize("pages", [1, 3, 120])
+def test_tiff_pages_that_lead_back(options: dict[str, Any], pages: int, tmp_path: Path) -> None:
+    data = looped(pages, pages // 2, **options)
+    (tmp_path / "x.tif").write_bytes(data)
+    for read in (image.read, volume.read):
+        assert "pages take more than" in refused(read, data)
+        with pytest.raises(UnsupportedInput, match="pages take more than"):
+            read(tmp_path / "x.tif")
+
+
+def test_tiff_pages_that_share_many_others() -> None:
+    out = io.BytesIO()
+    extra = [(65000, 4, 5000, [8] * 5000, True)]
+    tifffile.imwrite(out, np.zeros((4, 5), np.uint16), photometric="minisblack", extratags=extra)
+    data = out.getvalue().replace(struct.pack("<HHI", 65000, 4, 5000), struct.pack("<HHI", 330, 4, 5000))
+    assert data != out.getvalue() and "pages take more than" in refused(volume.read, data)
+
+
 def npy(shape: tuple[int, ...], data: bytes = b"") -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -440,6 +472,10 @@ def test_meshes_from_nothing() -> None:
     refused(
         shape.read, b"ply\nformat binary_little_endian 1.0\nelement vertex 99999999999\nproperty float x\nend_header\n"
     )
+
+
+def test_vertices_that_are_no_points() -> None:
+    assert "three coordinates" in refused(shape.read, b"v 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\n")
 
 
 def test_a_film_of_enormous_frames() -> None:

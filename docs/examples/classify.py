@@ -5,18 +5,27 @@ python classify.py train.h5 test.h5
 """
 
 import argparse
+from pathlib import Path
 
 import h5py
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 
-def load(path: str) -> tuple[Tensor, Tensor]:
-    """Modulations [N, D], those of all patches of a picture one after the other, and labels [N]."""
+def load(path: str, folder: str | None) -> tuple[Tensor, Tensor]:
+    """Modulations [N, D], those of all patches of a picture one after the other, and labels [N].
+
+    With a folder, the pixels of the same pictures in place of their modulations.
+    """
     with h5py.File(path) as file:
-        return torch.from_numpy(file["modulations"][:]).flatten(1), torch.from_numpy(file["labels"][:])
+        values, names, labels = file["modulations"][:], file["names"].asstr()[:], file["labels"][:]
+    if folder is not None:
+        values = np.stack([np.asarray(Image.open(Path(folder, name)), np.float32) for name in names])
+    return torch.from_numpy(values).flatten(1), torch.from_numpy(labels)
 
 
 def accuracy(net: nn.Module, x: Tensor, labels: Tensor) -> float:
@@ -29,11 +38,13 @@ def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train")
     parser.add_argument("test")
+    parser.add_argument("--pixels", nargs=2, metavar=("TRAIN", "TEST"), default=(None, None))
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--width", type=int, default=256)
     given = parser.parse_args(arguments)
     torch.manual_seed(0)
-    (x, labels), (x_test, labels_test) = load(given.train), load(given.test)
+    x, labels = load(given.train, given.pixels[0])
+    x_test, labels_test = load(given.test, given.pixels[1])
     mean, std = x.mean(0), x.std(0) + 1e-6  # every dimension has a range of its own
     x, x_test = (x - mean) / std, (x_test - mean) / std
 

@@ -3,8 +3,9 @@
 python -m inrcodec.bench.lossless SET [--limit N] [--max-error E] [--effort N]
 
 SET: a data set of `inrcodec bench` of images, sounds or fields. One line for each item: bytes of every codec, complete
-files; the samples of ours, decoded with one and with two threads, that are beyond the bound. The peers get a batch of
-fields as one array of three axes, and frame by frame; the line has the smaller of the two.
+files; of ours, the bytes of header and field, and whether the field was worth using; how many samples of ours are
+beyond the bound, decoded with one and with two threads. The peers get a batch of fields as one array of three axes and
+frame by frame; the line has the smaller of the two.
 """
 
 import argparse
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inrcodec import codec
+from inrcodec import codec, container, stream
 from inrcodec.bench import datasets
 from inrcodec.bench.model import Item
 from inrcodec.bench.ours import signal_of
+from inrcodec.residual.lattice import Lattice
 
 Sizes = dict[str, int]
 
@@ -86,8 +88,10 @@ def main() -> None:
     for source in datasets.sources(given.set, None, given.limit):
         item = datasets.read(source)
         encoded = codec.compress(signal_of(item), settings)
-        said = codec.describe(encoded.data)
-        sizes = {"inrcodec": len(encoded.data), "field": len(encoded.data) - int(str(said["residual_bytes"]))}
+        _, rest = stream.split(*container.read(encoded.data))
+        exact = [part for part in rest if part is not None]
+        sizes = {"inrcodec": len(encoded.data), "field": len(encoded.data) - sum(map(len, exact))}
+        sizes["guided"] = int(Lattice.read(exact[0])[0].guided)
         sizes |= PEERS[item.modality](item, bound) | {"samples": item.values.size}
         sizes |= {f"beyond-{n}": beyond(item, encoded.data, bound, n) for n in (1, 2)}
         total = {name: total.get(name, 0) + size for name, size in sizes.items()}

@@ -35,9 +35,11 @@ class Field:
     def __init__(self, shape: tuple[int, ...], form: SampleFormat, device: torch.device, item: int = 0):
         self.shape, self.format, self.device, self.item = shape, form, device, item
         self.exact: Callable[[], NDArray[Any]] | None = None  # all samples, where the stream bounds their error
+        self.blank = False  # whether there are only these: the encoder found no field that is worth its bytes
 
     def __call__(self, coordinates: Tensor | NDArray[np.floating]) -> Tensor:
-        """[N, d] → features [N, C]; differentiable in the coordinates."""
+        """[N, d] → features [N, C]; differentiable in the coordinates. Raises UsageError of a blank field."""
+        self._check()
         c = torch.as_tensor(coordinates, device=self.device)
         return self._at((c if c.is_floating_point() else c.float()) * torch.tensor(self.shape, device=c.device) - 0.5)
 
@@ -47,7 +49,11 @@ class Field:
         size: tuple[int, ...] | None = None,
         region: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """Features [*grid, C] on a regular grid. Of an image: size (width, height), region (x, y, width, height)."""
+        """Features [*grid, C] on a regular grid. Of an image: size (width, height), region (x, y, width, height).
+
+        Raises UsageError of a blank field.
+        """
+        self._check()
         window, out = output_grid(self.shape, scale, size, region)
         result = torch.empty(*out, self.format.channels)
         for where, values in self._windows(window, out):
@@ -64,11 +70,14 @@ class Field:
     ) -> NDArray[Any]:
         """As `grid`, but clipped and rounded to samples of the original's dtype.
 
-        On the signal's own grid, also a region of it, the samples that a stream with an error bound has.
+        On the signal's own grid, also a region of it, the samples that a stream with an error bound has. Raises
+        UsageError elsewhere of a blank field.
         """
         window, out = output_grid(self.shape, scale, size, region, max_pixels)
         if self.exact and out == tuple(b - a for a, b in window):
             return self.exact()[tuple(slice(a, b) for a, b in window)].copy()
+        if out != tuple(b - a for a, b in window):
+            self._check()
         result = np.empty((*out, self.format.channels), self.format.dtype)
         done = 0
         for where, values in self._windows(window, out):
@@ -78,6 +87,10 @@ class Field:
         moved = window != tuple((0, n) for n in self.shape) or out != self.shape
         self._restore(result, self.format.placed(window, out) if moved else self.format)
         return result
+
+    def _check(self) -> None:
+        if self.blank:
+            raise UsageError("the stream has samples at scale 1 but no field between them; encode it with a quality")
 
     def tiles(self) -> Iterator[tuple[Slices, NDArray[Any]]]:
         """(where, samples [*grid, C]) over the signal's own grid, in bounded memory unless there is an error bound."""

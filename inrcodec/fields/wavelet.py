@@ -61,10 +61,10 @@ def _preceding(x: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _matrices(n: int) -> tuple[Tensor, Tensor]:
-    """Analysis [2m, n] and synthesis [n, 2m] matrices for length n."""
+def _matrices(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Analysis [2m, n] and synthesis [n, 2m] matrices for length n, rounded from float64."""
     eye = torch.eye(n + n % 2, dtype=torch.float64)
-    return _analyse(eye[:n, :n]).T.float().contiguous(), _synthesise(eye, n).T.float().contiguous()
+    return _analyse(eye[:n, :n]).T.to(dtype).contiguous(), _synthesise(eye, n).T.to(dtype).contiguous()
 
 
 def _along(x: Tensor, axis: int, n: int, forward: bool) -> Tensor:
@@ -72,7 +72,7 @@ def _along(x: Tensor, axis: int, n: int, forward: bool) -> Tensor:
     if n > LONGEST_MATRIX:
         x = x.transpose(axis, -1)
         return (_analyse(x) if forward else _synthesise(x, n)).transpose(axis, -1)
-    matrix = _matrices(n)[0 if forward else 1].to(x)
+    matrix = _matrices(n, x.dtype)[0 if forward else 1].to(x.device)
     if axis == -1:
         return x @ matrix.T
     if axis == -2:

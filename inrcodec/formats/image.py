@@ -24,7 +24,7 @@ from inrcodec.errors import (
     UnsupportedInput,
     UsageError,
 )
-from inrcodec.formats import colour
+from inrcodec.formats import colour, tiff
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.signal import Signal
 
@@ -210,9 +210,7 @@ def _stretched(values: NDArray[np.integer], bits: int, notes: list[str]) -> NDAr
 
 def _read_deep_tiff(source: Path | bytes, max_pixels: int, notes: list[str]) -> NDArray[np.integer] | None:
     """Read a TIFF of 16-bit grey or RGB samples; None if it has 8 bits or a palette, which Pillow reads."""
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+    with tiff.opened(source) as file:
         page = file.pages.first
         if page.is_reduced:
             raise UnsupportedInput("the first page is only a thumbnail, as in camera raw files")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrcodec.errors import OutputFailed, UnsupportedInput
-from inrcodec.formats import array, nifti
+from inrcodec.formats import array, nifti, tiff
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.formats.stored import Stored, check_size, reading
 from inrcodec.samples.array import ArrayFormat
@@ -22,7 +22,6 @@ from inrcodec.signal import Signal
 SUFFIXES = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".tif": "TIFF", ".tiff": "TIFF", **array.SUFFIXES}
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0, "micron": 1e-3, "um": 1e-3, "µm": 1e-3, "\\u00B5m": 1e-3, "nm": 1e-6}
-ALONE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # these would have tifffile open other files
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 ELEMENT_SIZE = "element_size_um"  # the attribute of HDF5 datasets by which Fiji and ilastik know the voxel size
 
@@ -98,16 +97,15 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
 def _read_tiff(source: Path | bytes, name: str) -> Stored:
     import tifffile
 
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with tifffile.TiffFile(file, **ALONE) as tiff:
-        series, page = tiff.series, tiff.series[0].keyframe
+    with tiff.opened(source) as file:
+        series, page = file.series, file.series[0].keyframe
         shape = series[0].shape
         if len(series) > 1 or page.axes != "YX" or page.photometric != tifffile.PHOTOMETRIC.MINISBLACK:
             raise UnsupportedInput(f"{name}: not a stack: its pages are not all grey, of one size and one type")
         if len(shape) not in (3, 4):
             raise UnsupportedInput(f"{name}: a volume has three axes, or four as a batch; here they are {shape}")
         check_size(name, series[0].nbytes)
-        metadata = tiff.imagej_metadata or (tiff.shaped_metadata or ({},))[0]
+        metadata = file.imagej_metadata or (file.shaped_metadata or ({},))[0]
         unit = MILLIMETRES.get(str(metadata.get("unit")))
         resolution = [page.tags.valueof(tag) for tag in ("YResolution", "XResolution")]  # pixels per unit, as a ratio
         info = {}

@@ -53,7 +53,7 @@ class DohOptions(FileOptions):
     """
 
     bits: int = 8
-    rate: float = 0.01
+    rate: float = 0.03
     depth: int = 10
     width: int = 40
     frequencies: int = 10

@@ -44,7 +44,7 @@ class FileOptions(Options):
     bits: int = 16
     w0: int = 30
     steps: int = 0  # of Adam; 0: by effort
-    rate: float = 0.002  # step size of Adam
+    rate: float = 0.001  # step size of Adam; twice that loses networks of ten layers
     decay: bool = True  # it falls to zero along a cosine
     batch: int = 1 << 14  # positions that a step sees, drawn at random; 0: all of them
 

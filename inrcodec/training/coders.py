@@ -165,7 +165,7 @@ def _refresh(module: nn.Module) -> None:
             layer.refresh()
 
 
-LMBDAS = (3.0, 1000.0)
+LMBDAS = (20.0, 10000.0)
 """λ of the coarsest and the finest operating point: R in bits per patch sample, D in 255² · MSE … on a log scale."""
 
 

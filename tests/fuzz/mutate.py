@@ -1,8 +1,9 @@
 """python -m tests.fuzz.mutate: many damaged streams, each through container, header and decoder.
 
 Two kinds: --streams are damaged as transmission or a disk would, and their check sum must give them away; --sealed are
-damaged by somebody, who put the check sum right again, and every layer must hold by itself. Prints one line of JSON;
-ends with 1 if any of them crashed, hung, took too much memory, or came out wrong without an error.
+damaged by somebody, who put the check sum right again, and every layer must hold by itself. Prints one line of JSON,
+of what was done so far if it is interrupted; ends with 1 if any of them crashed, hung, took too much memory, or came
+out wrong without an error.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -76,13 +78,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         finally:
             Counting.inputs += Counting.used
 
-    with limits(), patch.object(entropy, "Decoder", Counting):
+    with limits(), patch.object(entropy, "Decoder", Counting), suppress(KeyboardInterrupt):
         feed_all(check, islice(_changed(seeds, options.seed), options.streams), plain)
         feed_all(press, islice(endless(seeds, either, options.seed), options.sealed), resealed)
     bad = {kind: plain.outcomes[kind] + resealed.outcomes[kind] for kind in BAD}
     failures = list(dict.fromkeys(plain.failures + resealed.failures))
     return {
-        "streams": options.streams + options.sealed,
+        "streams": plain.outcomes.total() + resealed.outcomes.total(),
         **bad,
         "damaged": dict(plain.outcomes.most_common()),
         "sealed": dict(resealed.outcomes.most_common()),
