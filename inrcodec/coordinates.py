@@ -88,6 +88,6 @@ def unit_vectors(info: dict[str, Any], shape: tuple[int, ...]) -> Tensor:
 
 
 def patch_coordinates(side: int, dims: int) -> Tensor:
-    """The centres of the samples of a patch, [side^dims, dims] in [−1, 1], slowest axis first (COIN++, 4.3)."""
+    """The centres of the samples of a patch, [side^dims, dims] in [−1, 1], slowest axis first (thesis, 4.2.3)."""
     axis = (torch.arange(side) + 0.5) * (2 / side) - 1
     return torch.cartesian_prod(*[axis] * dims).view(-1, dims)

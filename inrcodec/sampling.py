@@ -4,25 +4,13 @@ What is drawn is what the entropy decoder makes of random words: the tables are 
 gives the same symbols everywhere.
 """
 
-from functools import singledispatch
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from inrcodec import functaset
 from inrcodec.entropy import Decoder
-from inrcodec.methods.coders import (
-    Coder,
-    FlowCoder,
-    GridCoder,
-    SparseCoder,
-    Symbols,
-    TransformCoder,
-    UniformCoder,
-    _Reader,
-)
+from inrcodec.methods.coders import Coder, Symbols
 from inrcodec.methods.meta import MetaModel
 from inrcodec.methods.method import Progress
 
@@ -43,10 +31,10 @@ def pictures(
 
 def symbols(coder: Coder, point: int, seed: int, number: int) -> Symbols:
     """The symbols [1, D] of patch `number` of a seed, at an operating point."""
-    width: Any = coder.codes if isinstance(coder, TransformCoder) else coder.size
     # no symbol takes more than 64 bits, those of an escape included
-    words = np.random.Philox(key=np.array([seed, number], np.uint64)).random_raw(width + 1).astype("<u8")
-    return _read(coder, point, words.tobytes() + b"\1")  # the last byte of a stream is not zero
+    words = np.random.Philox(key=np.array([seed, number], np.uint64)).random_raw(coder.sent + 1).astype("<u8")
+    decoder = Decoder(words.tobytes() + b"\1", coder.tables())  # the last byte of a stream is not zero
+    return coder.decode(decoder, point, (1, 1))
 
 
 def grid(pictures: list[NDArray[np.uint8]], gap: int = 2) -> NDArray[np.uint8]:
@@ -59,39 +47,3 @@ def grid(pictures: list[NDArray[np.uint8]], gap: int = 2) -> NDArray[np.uint8]:
         top, left = (k // columns) * (height + gap), (k % columns) * (width + gap)
         out[top : top + height, left : left + width] = picture
     return out
-
-
-@singledispatch
-def _read(coder: Coder, point: int, words: bytes) -> Symbols:
-    """As `Coder.read` of one patch, but more words may follow."""
-    raise TypeError(f"no prior to draw from in {type(coder).__name__}")
-
-
-@_read.register
-def _(coder: UniformCoder, point: int, words: bytes) -> Symbols:
-    return Decoder(words, coder.tables()).decode(np.full(coder.size, point))[None]
-
-
-@_read.register
-def _(coder: SparseCoder, point: int, words: bytes) -> Symbols:
-    decoder = Decoder(words, coder.tables())
-    gates = decoder.decode(coder.level.cpu().numpy().astype(np.int64))
-    gates[gates > 0] = 1 + decoder.decode(np.full(int(gates.sum()), coder.LEVELS + point))
-    return gates[None]
-
-
-@_read.register
-def _(coder: TransformCoder, point: int, words: bytes) -> Symbols:
-    drawn = Decoder(words, coder.tables()).decode(np.arange(coder.codes) + point * coder.codes)
-    return np.asarray(drawn[None] + coder.low[point].cpu().numpy(), np.int32)
-
-
-@_read.register
-def _(coder: FlowCoder, point: int, words: bytes) -> Symbols:
-    return coder._walk(np.zeros((1, coder.size), np.int32), point, _Reader(coder.tables(), words))
-
-
-@_read.register
-def _(coder: GridCoder, point: int, words: bytes) -> Symbols:
-    whole = np.zeros((coder.channels, coder.side, coder.side), np.int32)
-    return coder.split(coder._walk(whole, point, _Reader(coder.tables(), words)), (1, 1))

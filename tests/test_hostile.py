@@ -28,7 +28,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from inrcodec import container, formats
-from inrcodec.errors import CorruptStream, InrcodecError, UnsupportedInput
+from inrcodec.errors import CorruptStream, InrcodecError, OutputFailed, UnsupportedInput
 from inrcodec.formats import array, audio, field, image, shape, video, volume
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.video import VideoFormat
@@ -476,6 +476,19 @@ def test_meshes_from_nothing() -> None:
 
 def test_vertices_that_are_no_points() -> None:
     assert "three coordinates" in refused(shape.read, b"v 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\n")
+
+
+@pytest.mark.parametrize(
+    "info",
+    [{"window": v} for v in ([0, 0], [5, 5, 5], [[0, 1], [0], 2], "abc", None)]
+    + [{"spacing": v} for v in ([1, 1, 1], "2", 1e300, 10**400, None, True)]
+    + [{"origin": v} for v in (5, [0, 0], ["a", 0, 0], {})],
+)
+def test_a_shape_that_lies_nowhere(info: dict[str, Any]) -> None:
+    values = np.where(np.indices((6, 6, 6))[..., None].max(0) < 4, 1, 0).astype(np.float32)
+    signal = Signal.numbers(values, "shape", 3, info={"kind": "mesh"} | info)
+    with pytest.raises(OutputFailed, match="where the samples lie"):
+        shape.write(signal, ".ply")
 
 
 def test_a_film_of_enormous_frames() -> None:

@@ -45,7 +45,7 @@ class Modulation(nn.Module):
 
 
 class LatentShifts(Modulation):
-    """COIN++ and functa: φ → linear → shifts (thesis, 4.3.2)."""
+    """COIN++ and functa: φ → linear → shifts (thesis, 4.2.1)."""
 
     def __init__(self, size: int, siren: Siren, gain: float = 1.0):
         super().__init__()
@@ -60,7 +60,7 @@ class LatentShifts(Modulation):
 
 
 class GridShifts(Modulation):
-    """Spatial functa (thesis, 6.1): a grid of latents over the signal, interpolated → linear → shifts of a point."""
+    """Spatial functa (Bauer et al. 2023; thesis, 6.1): latents on a grid, interpolated → linear → shifts of a point."""
 
     def __init__(self, channels: int, cells: int, dims: int, siren: Siren, gain: float = 1.0):
         super().__init__()

@@ -157,11 +157,24 @@ def write(signal: Signal, suffix: str) -> bytes:
 
 
 def grid_of(signal: Signal) -> distance.Grid:
-    """Where the samples of a shape, perhaps of a window of it, lie in the world."""
+    """Where the samples of a shape, perhaps of a window of it, lie in the world. Raises OutputFailed."""
     assert isinstance(signal.format, ArrayFormat)
     info = signal.format.info
-    grid = distance.Grid(tuple(info.get("origin", (0, 0, 0))), (info.get("spacing", 1),) * 3, signal.shape)
-    return grid.resampled(info["window"], signal.shape) if "window" in info else grid
+    origin, spacing = info.get("origin", [0, 0, 0]), info.get("spacing", 1)
+    window = info.get("window", [[0, n] for n in signal.shape])
+    if not (_are_lengths(origin, (3,)) and _are_lengths(spacing, ()) and _are_lengths(window, (3, 2))):
+        raise OutputFailed("the stream does not say where the samples lie: its description is damaged")
+    grid = distance.Grid(tuple(origin), (spacing,) * 3, signal.shape)
+    return grid.resampled(window, signal.shape) if "window" in info else grid
+
+
+def _are_lengths(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are numbers in lists of this shape, none of them beyond what can be measured."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        return False
+    return array.shape == shape and array.dtype.kind in "iuf" and bool((np.abs(array) < EXTENTS[1]).all())
 
 
 class _Features:

@@ -23,15 +23,22 @@ from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables, tail_lengths
 Symbols = NDArray[np.int32]
 
 CLIP = 3.0
-"""Modulations beyond ± this many standard deviations are clipped (COIN++, 4.3.4)."""
+"""Modulations beyond ± this many standard deviations are clipped (thesis, 4.2.3)."""
 
 
 class Coder(nn.Module):
-    """What the coders share; each says `quantise`, `dequantise`, `write` and `read`."""
+    """What the coders share; each says the rest. size: values of φ of a patch."""
+
+    size: int
 
     @property
     def points(self) -> int:
         raise NotImplementedError
+
+    @property
+    def sent(self) -> int:
+        """Symbols of a patch."""
+        return self.size
 
     def quantise(self, values: Tensor, point: int) -> Tensor:
         """Values of φ [P, D] → integers of the same shape."""
@@ -46,11 +53,21 @@ class Coder(nn.Module):
 
     def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
         """The inverse of `write`. Raises CorruptStream."""
+        decoder = entropy.Decoder(data, self.tables())
+        symbols = self.decode(decoder, point, grid)
+        decoder.finish()
+        return symbols
+
+    def tables(self) -> entropy.Tables:
+        raise NotImplementedError
+
+    def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
+        """What comes next in a decoder of `tables`."""
         raise NotImplementedError
 
 
 class UniformCoder(Coder):
-    """COIN++: b bits over ±3σ, and the histogram of the training modulations (thesis, 4.3.4 and 4.3.5).
+    """COIN++: b bits over ±3σ, and the histogram of the training modulations (thesis, 4.2.3).
 
     mean, std: of all modulations, [1]; or of every dimension, [D] (thesis, 6.4.1). b runs from `least` on.
     """
@@ -87,11 +104,8 @@ class UniformCoder(Coder):
         flat = symbols.ravel()
         return entropy.encode([(flat, np.full(len(flat), point))], self.tables())
 
-    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
-        decoder = entropy.Decoder(data, self.tables())
-        symbols = decoder.decode(np.full(math.prod(grid) * self.size, point))
-        decoder.finish()
-        return symbols.reshape(-1, self.size)
+    def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
+        return decoder.decode(np.full(math.prod(grid) * self.size, point)).reshape(-1, self.size)
 
 
 class SparseCoder(Coder):
@@ -142,20 +156,18 @@ class SparseCoder(Coder):
         parts = [(gates.ravel(), levels.ravel()), (values, np.full(len(values), self.LEVELS + point))]
         return entropy.encode(parts, self.tables())
 
-    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
-        decoder = entropy.Decoder(data, self.tables())
+    def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
         levels = np.broadcast_to(self.level.cpu().numpy().astype(np.int64), (math.prod(grid), self.size))
         symbols = decoder.decode(levels.ravel()).reshape(levels.shape)
         values = decoder.decode(np.full(int(symbols.sum()), self.LEVELS + point))
         symbols[symbols > 0] = values + 1
-        decoder.finish()
         return symbols
 
 
 class TransformCoder(Coder):
     """VC-INR: z = g_a(φ), rounded, under a deep factorised prior; φ̂ = g_s(ẑ) (3.4).
 
-    g_a, g_s: residual MLPs with SELU on standardised φ. In the paper every λ has transforms of its own; here every λ
+    g_a, g_s: `Transform` on standardised φ. In the paper every λ has transforms of its own; here every λ
     has gains of its own, [points, z], and its own tables: one network for all rates.
     """
 
@@ -171,8 +183,8 @@ class TransformCoder(Coder):
         self.size, self.codes = size, codes
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
-        self.analysis = _mlp(size, hidden, blocks, codes)
-        self.synthesis = _mlp(codes, hidden, blocks, size)
+        self.analysis = Transform(size, hidden, blocks, codes)
+        self.synthesis = Transform(codes, hidden, blocks, size)
         self.gains = nn.Parameter(torch.zeros(lmbdas, codes))
         self.register_buffer("low", torch.zeros(lmbdas, codes, dtype=torch.int32))
         self.register_buffer("sizes", torch.ones(lmbdas, codes, dtype=torch.int32))
@@ -181,6 +193,10 @@ class TransformCoder(Coder):
     @property
     def points(self) -> int:
         return len(self.gains)
+
+    @property
+    def sent(self) -> int:
+        return self.codes
 
     def analyse(self, values: Tensor, point: int | Tensor) -> Tensor:
         """φ [P, D] → z [P, Z] before rounding."""
@@ -210,16 +226,24 @@ class TransformCoder(Coder):
         low = self.low[point].cpu().numpy()
         return entropy.encode([((symbols - low).ravel(), self._indices(point, len(symbols)))], self.tables())
 
-    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
-        decoder = entropy.Decoder(data, self.tables())
+    def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
         symbols = decoder.decode(self._indices(point, math.prod(grid))).reshape(-1, self.codes)
-        decoder.finish()
-        return symbols + self.low[point].cpu().numpy()
+        return np.asarray(symbols + self.low[point].cpu().numpy(), np.int32)
 
 
-def _mlp(inputs: int, hidden: int, blocks: int, outputs: int) -> nn.Sequential:
-    layers = [Residual(hidden, nn.SELU()) for _ in range(blocks)]
-    return nn.Sequential(nn.Linear(inputs, hidden), *layers, nn.SELU(), nn.Linear(hidden, outputs))
+class Transform(nn.Module):
+    """g(x) = A x + MLP(x). Without the linear part no rate would reach the distortion that φ itself has."""
+
+    def __init__(self, inputs: int, hidden: int, blocks: int, outputs: int):
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        layers = [Residual(hidden, nn.SELU()) for _ in range(blocks)]
+        self.enter = nn.Sequential(nn.Linear(inputs, hidden), *layers, nn.SELU())
+        self.leave = nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(x) + self.leave(self.enter(x))
+        return out
 
 
 class StepCoder(Coder):
@@ -274,8 +298,8 @@ class _Writer:
 class _Reader:
     """The inverse of `_Writer`; `y` only tells the shape."""
 
-    def __init__(self, tables: LatentTables, data: bytes):
-        self.tables, self.decoder = tables, entropy.Decoder(data, tables)
+    def __init__(self, tables: LatentTables, decoder: entropy.Decoder):
+        self.tables, self.decoder = tables, decoder
 
     def __call__(self, y: Symbols, mean: NDArray[np.integer], index: Symbols) -> Symbols:
         m, k = mean.ravel(), index.ravel()
@@ -317,11 +341,9 @@ class FlowCoder(StepCoder):
         self._walk(symbols.copy(), point, writer)
         return entropy.encode(writer.parts, writer.tables)
 
-    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
-        reader = _Reader(self.tables(), data)
-        symbols = self._walk(np.zeros((math.prod(grid), self.size), np.int32), point, reader)
-        reader.decoder.finish()
-        return symbols
+    def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
+        symbols = np.zeros((math.prod(grid), self.size), np.int32)
+        return self._walk(symbols, point, _Reader(self.tables(), decoder))
 
 
 def seen(y: Tensor, cells: int) -> Tensor:
@@ -381,12 +403,9 @@ class GridCoder(StepCoder):
         self._walk(self.whole(symbols, grid).copy(), point, writer)
         return entropy.encode(writer.parts, writer.tables)
 
-    def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
-        reader = _Reader(self.tables(), data)
+    def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
         whole = self.whole(np.zeros((math.prod(grid), self.size), np.int32), grid).copy()
-        symbols = self.split(self._walk(whole, point, reader), grid)
-        reader.decoder.finish()
-        return symbols
+        return self.split(self._walk(whole, point, _Reader(self.tables(), decoder)), grid)
 
 
 def neighbours(whole: NDArray[Any]) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ class VcInr(MetaOptions):
     blocks: int = 1
     rank: int = 8  # d: columns of U and V
     codes: int = 512  # dim(z)
-    transform_width: int = 384  # of g_a and g_s
+    transform_width: int = 256  # of the MLPs of g_a and g_s
     transform_blocks: int = 1
     rates: int = 8  # operating points, one λ each
 

@@ -179,6 +179,7 @@ def _transform(
     lmbdas = torch.logspace(math.log10(LMBDAS[0]), math.log10(LMBDAS[1]), points)
     with torch.no_grad():
         coder.gains.copy_((0.5 * (lmbdas / lmbdas[-1]).log()).view(-1, 1).expand_as(coder.gains) + math.log(8.0))
+    _principal(coder, values)
     density = FactorisedDensity(points, coder.codes)
     trained = [coder.gains, *coder.analysis.parameters(), *coder.synthesis.parameters(), *density.parameters()]
     for p in trained:
@@ -211,6 +212,16 @@ def _transform(
     for p in trained:
         p.requires_grad_(False)
     _tables(coder, density, values)
+
+
+@torch.no_grad()
+def _principal(coder: TransformCoder, values: Tensor) -> None:
+    """Start from principal components, with little of the MLPs."""
+    x = (values - coder.mean) / coder.std
+    axes = torch.linalg.eigh(x.T @ x).eigenvectors.T.flip(0)[: coder.codes]
+    for transform, matrix in ((coder.analysis, axes), (coder.synthesis, axes.T)):
+        transform.linear.weight.zero_()[: len(matrix), : matrix.shape[1]] = matrix
+        transform.leave.weight.mul_(0.1)
 
 
 @torch.no_grad()
