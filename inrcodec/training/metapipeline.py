@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,7 +88,6 @@ def train(recipe: MetaRecipe, folders: list[Path], out: Path, progress: Progress
 
 def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, progress: Progress) -> Path:
     """Fit the coder to the modulations of training patches, and write the model."""
-    started = time.monotonic()
     model = MetaModel(recipe.options, recipe.options.coder())
     model.net.load_state_dict(half(base.state_dict()))  # as it will be loaded
     model.eval().requires_grad_(False)
@@ -102,7 +100,7 @@ def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, p
     flow = coders.fit(model, y, torch.cat(values), recipe.coder_steps, progress)
     folder = out / recipe.name
     write(model, flow, folder, recipe)
-    (folder / "CARD.md").write_text(card(recipe, model, out, time.monotonic() - started))
+    (folder / "CARD.md").write_text(card(recipe, model, out))
     return folder
 
 
@@ -140,7 +138,7 @@ def write(model: MetaModel, flow: nn.Module | None, folder: Path, recipe: MetaRe
     (folder / "model.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items()))
 
 
-def card(recipe: MetaRecipe, model: MetaModel, out: Path, seconds: float) -> str:
+def card(recipe: MetaRecipe, model: MetaModel, out: Path) -> str:
     """What the model is and how it came to be, from the log of the run."""
     log = out / "base.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -152,8 +150,8 @@ def card(recipe: MetaRecipe, model: MetaModel, out: Path, seconds: float) -> str
         "",
         f"Options: `{options}`.",
         "",
-        f"Schedule: `{json.dumps(asdict(recipe.schedule))}`; coder fitted to {recipe.samples} training patches in"
-        f" {seconds:.0f} s. Hardware: {platform.processor() or platform.machine()}, {os.cpu_count()} cores.",
+        f"Schedule: `{json.dumps(asdict(recipe.schedule))}`; coder fitted to {recipe.samples} training patches, adapted"
+        f" at effort {ADAPTED_AT}. Hardware: {platform.processor() or platform.machine()}, {os.cpu_count()} cores.",
         "",
         "## Training curve",
         "",
