@@ -7,6 +7,7 @@ magic 4 · version 1 · method 1 · modality 1 · model id 6 · shape varints ·
 
 import json
 import math
+import struct
 import zlib
 from dataclasses import dataclass
 
@@ -215,8 +216,9 @@ def describe(data: bytes) -> dict[str, object]:
     shape, samples, channels and what the file said (variable, units); items of a batch;
     operating_point; bytes: what is there; header_bytes: all but the payload, check sum included; payload_bytes: as
     announced; sections: how many; section_bytes: the sizes of those of the field, one list per level, coarse to fine;
-    residual_bytes: all that bounds the error, if there is a bound; bits_per_pixel,
-    kilobits_per_second or bits_per_sample: of what is there; check_sum: "matches", "does not match" or "missing";
+    residual_bytes: all that bounds the error, and max_error: the bound, in stored units, 0 if lossless; both if any;
+    bits_per_pixel, kilobits_per_second or bits_per_sample: of what is there; check_sum: "matches", "does not match" or
+    "missing";
     section_checks: whether there are any; damaged_sections: the numbers, from 0, of those that fail theirs;
     missing_bytes, surplus_bytes.
     Raises what `read_header` raises.
@@ -249,6 +251,7 @@ def describe(data: bytes) -> dict[str, object]:
         "sections": len(lengths),
         "section_bytes": sizes,
         **({"residual_bytes": sum(residual)} if header.residual else {}),
+        **(_bound(data[start + sum(own) :][: residual[0]]) if header.residual and residual else {}),
         **_rate(header, len(data)),
         "check_sum": check_sum,
         "section_checks": table.checks is not None,
@@ -256,6 +259,17 @@ def describe(data: bytes) -> dict[str, object]:
         "missing_bytes": max(missing, 0),
         "surplus_bytes": max(-missing, 0),
     }
+
+
+def _bound(common: bytes) -> dict[str, object]:
+    """What the section of the bound begins with (docs/bounds.md, 1); nothing if it is not there."""
+    if not common:
+        return {}
+    guided, lossless = common[0] & 1, common[0] & 2
+    if lossless:
+        return {"max_error": 0.0}
+    field = common[1 + guided :][:8]
+    return {"max_error": struct.unpack("<d", field)[0]} if len(field) == 8 else {}
 
 
 def _samples(header: Header) -> dict[str, object]:

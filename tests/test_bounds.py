@@ -41,6 +41,7 @@ def test_an_image_comes_back(quality: float | None) -> None:
     image = picture(19, 30)
     data = inrcodec.encode(image, lossless=True, quality=quality, effort=0, model="tiny")
     assert len(data) < image.size
+    assert inrcodec.describe(data)["max_error"] == 0
     assert np.array_equal(inrcodec.decode(data), image)
     assert np.array_equal(inrcodec.decode(data, region=(5, 3, 11, 9)), image[3:12, 5:16])
     if quality is not None:
@@ -83,6 +84,7 @@ def test_every_sample_is_within_the_bound(kind: type, quality: float | None) -> 
     worst = np.abs(decoded.astype(np.float64) - values).max()
     assert 0.8 * bound < worst <= bound == encoded.bound
     assert worst == encoded.distortion.largest
+    assert inrcodec.describe(encoded.data)["max_error"] == bound
     assert np.array_equal(inrcodec.decode(encoded.data, item=1), decoded[1])
 
 

@@ -37,9 +37,6 @@ METHODS: dict[str, Any] = {
 }
 """Methods that this trains; each has `PRESETS`."""
 
-ADAPTED_AT = 6
-"""The effort whose modulations the coders are fitted to."""
-
 
 @dataclass(frozen=True)
 class MetaRecipe:
@@ -52,6 +49,7 @@ class MetaRecipe:
     schedule: Schedule
     shares: tuple[float, ...]  # of the data folders in a batch, in their order
     samples: int = 6000  # patches whose modulations the coder is fitted to
+    efforts: tuple[int, ...] = (6,)  # at which they are adapted, in turn
     coder_steps: int = 4000
     base: str = ""  # an installed model whose base network is taken over; only the coder is trained
 
@@ -64,8 +62,8 @@ class MetaRecipe:
             preset: MetaOptions = METHODS[method].PRESETS[fields.pop("preset", "small")]
             options = type(preset).of(asdict(preset) | fields.pop("options", {}))
             schedule = Schedule(**fields.pop("schedule", {}))
-            shares = tuple(fields.pop("shares", (1.0,)))
-            return cls(**fields, options=options, schedule=schedule, shares=shares)
+            shares, efforts = tuple(fields.pop("shares", (1.0,))), tuple(fields.pop("efforts", cls.efforts))
+            return cls(**fields, options=options, schedule=schedule, shares=shares, efforts=efforts)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UsageError(f"{path}: {error}") from None
 
@@ -95,7 +93,7 @@ def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, p
     y = patches.batch(recipe.samples, recipe.options.patch, rng)
     values, parts = [], y.split(64)
     for k, part in enumerate(parts):
-        values.append(model.adapt(part, ADAPTED_AT))
+        values.append(model.adapt(part, recipe.efforts[k % len(recipe.efforts)]))
         progress(k + 1, len(parts), "modulations of training patches")
     flow = coders.fit(model, y, torch.cat(values), recipe.coder_steps, progress)
     folder = out / recipe.name
@@ -143,6 +141,8 @@ def card(recipe: MetaRecipe, model: MetaModel, out: Path) -> str:
     log = out / "base.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     options = json.dumps(asdict(recipe.options))
+    efforts = " ".join(map(str, recipe.efforts))
+    hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     lines = [
         f"# {recipe.name}",
         "",
@@ -151,7 +151,7 @@ def card(recipe: MetaRecipe, model: MetaModel, out: Path) -> str:
         f"Options: `{options}`.",
         "",
         f"Schedule: `{json.dumps(asdict(recipe.schedule))}`; coder fitted to {recipe.samples} training patches, adapted"
-        f" at effort {ADAPTED_AT}. Hardware: {platform.processor() or platform.machine()}, {os.cpu_count()} cores.",
+        f" at effort {efforts}. Hardware: {hardware}.",
         "",
         "## Training curve",
         "",
