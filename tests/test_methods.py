@@ -227,3 +227,12 @@ def test_scales(method: str) -> None:
     field = codec.open_field(data)
     shrunk, whole = field.grid(size=(1, 1)), field.grid()
     torch.testing.assert_close(shrunk[0, 0], whole.mean((0, 1)), rtol=1e-3, atol=1e-4)  # it averages, without aliasing
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adam_never_makes_a_patch_worse(method: str) -> None:
+    """Even where it drives modulations beyond what the quantiser reaches."""
+    own = model(method)
+    y = own.patches(lambda _: torch.from_numpy(picture(24, 24, seed=5)).movedim(-1, 0).float() / 255, (24, 24))
+    plain, refined = (own.error(own.symbols(y, 1, effort, lambda _: None), y, 1) for effort in (5, 9))
+    assert (refined <= plain * (1 + 1e-6)).all()

@@ -20,16 +20,17 @@ def train(config: Config, data: Data, out: Out) -> None:
         raise UsageError(f"{config}: {error}") from None
     from inrcodec.training import loop, metapipeline, pipeline
 
+    if not meta_learned and len(data) != 1:
+        raise UsageError(f"{config}: this recipe takes one folder of signals, not {len(data)}")
+    recipe = metapipeline.MetaRecipe.read(config) if meta_learned else loop.Recipe.load(config)
     with rich_progress() as bar:
         task = bar.add_task(config.stem)
 
         def show(step: int, steps: int, figures: str) -> None:
             bar.update(task, completed=step, total=steps, description=f"{config.stem}: {step} of {steps}, {figures}")
 
-        if meta_learned:
-            folder = metapipeline.train(metapipeline.MetaRecipe.read(config), data, out, show)
+        if isinstance(recipe, metapipeline.MetaRecipe):
+            folder = metapipeline.train(recipe, data, out, show)
         else:
-            if len(data) != 1:
-                raise UsageError(f"this recipe takes one folder of signals, not {len(data)}")
-            folder = pipeline.train(loop.Recipe.load(config), data[0], out, show)
+            folder = pipeline.train(recipe, data[0], out, show)
     print(folder)

@@ -16,7 +16,7 @@ from inrcodec.container import Header
 from inrcodec.coordinates import patch_coordinates
 from inrcodec.errors import CorruptStream, TruncatedStream
 from inrcodec.fields.patchfield import PatchField, patch_grid
-from inrcodec.innerloop import fit
+from inrcodec.innerloop import distortion, fit
 from inrcodec.methods.coders import Coder
 from inrcodec.methods.method import Progress, plane_features
 from inrcodec.methods.options import MetaOptions
@@ -26,6 +26,8 @@ from inrcodec.window import Shape, Window
 
 EFFORT = ((0.1, 0), (0.2, 0), (0.3, 0), (0.5, 0), (0.8, 0), (1.0, 0), (1.0, 20), (1.0, 60), (1.0, 150), (1.0, 400))
 """By effort 0…9: steps of the inner loop, as a multiple of the method's own `test_steps`, then steps of Adam."""
+
+PLAIN = 5  # the highest effort without Adam
 
 TOGETHER = 32  # patches that are adapted at once
 
@@ -94,11 +96,32 @@ class MetaModel(nn.Module):
         for k in range(signal.items):
             for channels in planes:
                 y = self.patches(plane_features(signal, k, channels, self.channels), header.shape)
-                values = self.adapt(y, effort, advance)
-                with torch.no_grad():
-                    symbols = self.coder.quantise(values, header.operating_point).cpu().numpy()
+                symbols = self.symbols(y, header.operating_point, effort, advance).cpu().numpy()
                 sections.append(self.coder.write(symbols, header.operating_point, grid))
         return sections
+
+    def symbols(self, y: Tensor, point: int, effort: int, advance: Callable[[int], None]) -> Tensor:
+        """Features [P, N, C] → symbols [P, D].
+
+        What Adam finds may lie where the quantiser is coarse, or beyond its range; then a patch takes the inner loop's.
+        """
+        with torch.no_grad():
+            found = self.coder.quantise(self.adapt(y, effort, advance), point)
+            if effort <= PLAIN:
+                return found
+            plain = self.coder.quantise(self.adapt(y, PLAIN), point)
+            worse = self.error(found, y, point) > self.error(plain, y, point)
+            return torch.where(worse[:, None], plain, found)
+
+    def error(self, symbols: Tensor, y: Tensor, point: int) -> Tensor:
+        """MSE of every patch [P] as it is decoded."""
+        x = patch_coordinates(self.options.patch, self.dims).to(self.device)
+        parts = zip(symbols.split(TOGETHER), y.split(TOGETHER), strict=True)
+        return torch.cat([distortion(self.net(self.values(s, point), x), part) for s, part in parts])
+
+    def values(self, symbols: Tensor, point: int) -> Tensor:
+        """Symbols [P, D] → φ [P, size]."""
+        return self.net.modulation.received(self.coder.dequantise(symbols, point))
 
     def read(self, header: Header, form: SampleFormat, sections: list[bytes], item: int) -> PatchField:
         """The inverse of `write`, of one item. Raises CorruptStream, TruncatedStream."""
@@ -109,14 +132,10 @@ class MetaModel(nn.Module):
         if len(own) < len(form.planes):
             raise TruncatedStream(f"{len(own)} of the {len(form.planes)} sections of item {item} are there")
         grid = patch_grid(header.shape, self.options.patch)
-        planes = [self.decoded(self.coder.read(data, header.operating_point, grid), header) for data in own]
-        return PatchField(self.net, self.options.patch, header.shape, form, planes, item)
-
-    def decoded(self, symbols: "torch.Tensor | object", header: Header) -> Tensor:
-        """Symbols [P, D] → φ [P, size]."""
+        symbols = [self.coder.read(data, header.operating_point, grid) for data in own]
         with torch.no_grad():
-            values = self.coder.dequantise(torch.as_tensor(symbols, device=self.device), header.operating_point)
-            return self.net.modulation.received(values)
+            planes = [self.values(torch.as_tensor(s, device=self.device), header.operating_point) for s in symbols]
+        return PatchField(self.net, self.options.patch, header.shape, form, planes, item)
 
     def patches(self, features: Callable[[Window], Tensor], shape: Shape) -> Tensor:
         """Features of a window [C, *window] → all patches [P, side^d, C], rows slowest; borders are repeated."""
