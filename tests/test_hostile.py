@@ -27,7 +27,7 @@ from fuzz.watch import BAD, Tally, feed, feed_all
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from inrcodec import container, formats
+from inrcodec import codec, container, formats
 from inrcodec.errors import CorruptStream, InrcodecError, OutputFailed, UnsupportedInput
 from inrcodec.formats import array, audio, field, image, shape, video, volume
 from inrcodec.samples.array import ArrayFormat
@@ -160,6 +160,15 @@ def description(info: str, channels: int = 1) -> bytes:
 def test_descriptions_that_are_none(info: str) -> None:
     with pytest.raises(CorruptStream):
         ArrayFormat.from_header("field", 10, description(info), (4, 5), 1)
+
+
+@pytest.mark.parametrize("axis", [None, 5, 0.5, True, "ab"])
+def test_arrays_may_say_anything_of_longitudes(axis: object) -> None:
+    """Only fields have places; a sealed mutant of 200,000 had another modality."""
+    ramp = np.linspace(0, 1, 160, dtype=np.float32).reshape(4, 40, 1)
+    signal = Signal.numbers(ramp, "array", dims=2, info={"longitude": axis})
+    data = codec.compress(signal, codec.Settings(model="tiny-plane", effort=0)).data
+    assert codec.decode(data, scale=2).shape == (8, 80, 1)
 
 
 def test_no_channels_do_not_unpack_without_limit() -> None:

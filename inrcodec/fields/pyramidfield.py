@@ -77,9 +77,11 @@ class PyramidField(Field):
     @property
     def _around(self) -> bool:
         """Whether the last column is followed by the first: a field whose longitudes go around the globe."""
-        longitude: list[float] = self.format.info.get("longitude", []) if isinstance(self.format, ArrayFormat) else []
+        if not isinstance(self.format, ArrayFormat) or self.format.modality != "field":
+            return False  # whatever they say of longitudes
+        longitude: list[float] = self.format.info.get("longitude", [])
         whole = self.shape[-1] >= SEAM and len(longitude) == 2
-        return self.format.modality == "field" and whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
+        return whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
 
     def _synthesis(self, latents: "Latents", window: Window) -> tuple[Tensor, Tensor, Window]:
         return self.model.synthesis([y[None] for y in latents], self._op, self.shape, window, places=self.places)
