@@ -88,14 +88,15 @@ def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, p
     """Fit the coder to the modulations of training patches, and write the model."""
     model = MetaModel(recipe.options, recipe.options.coder())
     model.net.load_state_dict(half(base.state_dict()))  # as it will be loaded
-    model.eval().requires_grad_(False)
+    device = base.alpha.device
+    model.to(device).eval().requires_grad_(False)
     rng = np.random.default_rng(recipe.schedule.seed + 77)
     y = patches.batch(recipe.samples, recipe.options.patch, rng)
     values, parts = [], y.split(64)
     for k, part in enumerate(parts):
-        values.append(model.adapt(part, recipe.efforts[k % len(recipe.efforts)]))
+        values.append(model.adapt(part.to(device), recipe.efforts[k % len(recipe.efforts)]).cpu())
         progress(k + 1, len(parts), "modulations of training patches")
-    flow = coders.fit(model, y, torch.cat(values), recipe.coder_steps, progress)
+    flow = coders.fit(model.cpu(), y, torch.cat(values), recipe.coder_steps, progress)
     folder = out / recipe.name
     write(model, flow, folder, recipe)
     (folder / "CARD.md").write_text(card(recipe, model, out))

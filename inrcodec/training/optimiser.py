@@ -43,7 +43,7 @@ class Optimiser:
                 others.append(p)
         self.groups = list(matrices.values())
         self.ratio, self.momentum = ratio, momentum
-        self.buffers = [torch.zeros(len(g), *shape) for shape, g in matrices.items()]
+        self.buffers = [torch.zeros(len(g), *shape, device=g[0].device) for shape, g in matrices.items()]
         self.adam = torch.optim.Adam(others, lr=0.0, betas=(0.9, 0.99))
 
     @torch.no_grad()
