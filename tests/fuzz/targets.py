@@ -108,7 +108,7 @@ def sample_format(data: bytes) -> SampleFormat:
     form.of_item(items - 1, shape)
     form.placed(tuple((0, n) for n in shape), shape, items)
     again = FORMATS[kind](form.to_byte(), form.to_block(), shape, items)
-    if repr(again) != repr(form):
+    if again != form and repr(again) != repr(form):  # keys of a description may change places; NaN is not itself
         raise AssertionError(f"{form} became {again}")
     return form
 
