@@ -1,6 +1,7 @@
 """A decoded stream as a function of coordinates."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -24,7 +25,7 @@ Progress = Callable[[str, float], None]
 Slices = tuple[slice, ...]
 
 
-class Field:
+class Field(ABC):
     """f(coordinates) → features, for the signal in a stream.
 
     Coordinates are float in the unit cube, slowest axis first, (row, column) of an image: the centre of sample i of n
@@ -136,13 +137,13 @@ class Field:
             out[where] = self.format.numbers(values.cpu().numpy())
         return out
 
+    @abstractmethod
     def _on_grid(self, window: Window) -> Tensor:
         """Features [*window, C] at the samples of a window."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _at(self, positions: Tensor) -> Tensor:
         """Positions [N, d] in samples → features [N, C]."""
-        raise NotImplementedError
 
     def _resampled(self, window: Window, out: tuple[int, ...], where: Slices) -> Tensor:
         """Averages of enough field values per output sample that shrinking does not alias."""

@@ -4,6 +4,7 @@ Every modulation maps φ [P, size] of P signals to what `Siren.forward` takes: s
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -18,7 +19,7 @@ Change = tuple[Tensor | None, list[Tensor | None] | None]
 """shifts and weights, as `Siren.forward` takes them."""
 
 
-class Modulation(nn.Module):
+class Modulation(nn.Module, ABC):
     """φ, its start, and what it does. `size` values a signal."""
 
     size: int
@@ -27,9 +28,9 @@ class Modulation(nn.Module):
         """φ [count, size] before any step of the inner loop: zeros unless the method learns it."""
         return torch.zeros(count, self.size)
 
+    @abstractmethod
     def change(self, siren: Siren, phi: Tensor, x: Tensor) -> Change:
         """φ [P, size], coordinates x [N, d] or [P, N, d] in [−1, 1]."""
-        raise NotImplementedError
 
     def penalty(self, phi: Tensor) -> Tensor | float:
         """What the objective of the inner and the outer loop adds to the distortion of each signal, [P]."""

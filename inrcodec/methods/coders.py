@@ -5,6 +5,7 @@ A coder has `points` operating points, 0 the coarsest. Its buffers come with the
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -26,30 +27,32 @@ CLIP = 3.0
 """Modulations beyond ± this many standard deviations are clipped (thesis, 4.2.3)."""
 
 
-class Coder(nn.Module):
+class Coder(nn.Module, ABC):
     """What the coders share; each says the rest. size: values of φ of a patch."""
 
     size: int
 
     @property
+    @abstractmethod
     def points(self) -> int:
-        raise NotImplementedError
+        """Operating points."""
 
     @property
     def sent(self) -> int:
         """Symbols of a patch."""
         return self.size
 
+    @abstractmethod
     def quantise(self, values: Tensor, point: int) -> Tensor:
-        """Values of φ [P, D] → integers of the same shape."""
-        raise NotImplementedError
+        """Values of φ [P, D] → integers [P, sent]."""
 
+    @abstractmethod
     def dequantise(self, symbols: Tensor, point: int) -> Tensor:
-        """Integers [P, D] → values of φ."""
-        raise NotImplementedError
+        """Integers [P, sent] → values of φ."""
 
+    @abstractmethod
     def write(self, symbols: Symbols, point: int, grid: tuple[int, ...]) -> bytes:
-        raise NotImplementedError
+        """Integers [P, sent] → a section."""
 
     def read(self, data: bytes, point: int, grid: tuple[int, ...]) -> Symbols:
         """The inverse of `write`. Raises CorruptStream."""
@@ -58,15 +61,32 @@ class Coder(nn.Module):
         decoder.finish()
         return symbols
 
+    @abstractmethod
     def tables(self) -> entropy.Tables:
-        raise NotImplementedError
+        """Those of all operating points."""
 
+    @abstractmethod
     def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
         """What comes next in a decoder of `tables`."""
-        raise NotImplementedError
 
 
-class UniformCoder(Coder):
+class BitsCoder(Coder):
+    """Operating points that are numbers of bits b = least … most: 2^b − 1 steps in the range of ±3σ."""
+
+    def __init__(self, size: int, least: int, most: int):
+        super().__init__()
+        self.size, self.least, self.most = size, least, most
+
+    @property
+    def points(self) -> int:
+        return self.most - self.least + 1
+
+    def cells(self, point: int) -> int:
+        """Steps Δ in the range of ±3σ."""
+        return int(2 ** (self.least + point) - 1)
+
+
+class UniformCoder(BitsCoder):
     """COIN++: b bits over ±3σ, and the histogram of the training modulations (thesis, 4.2.3).
 
     mean, std: of all modulations, [1]; or of every dimension, [D] (thesis, 6.4.1). b runs from `least` on.
@@ -77,23 +97,18 @@ class UniformCoder(Coder):
     counts: Tensor  # int32: the histograms of all b, one after the other
 
     def __init__(self, size: int, least: int, most: int, per_dimension: bool):
-        super().__init__()
-        self.size, self.least, self.most = size, least, most
+        super().__init__(size, least, most)
         width = size if per_dimension else 1
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
         self.register_buffer("counts", torch.zeros(sum(2**b for b in range(least, most + 1)), dtype=torch.int32))
 
-    @property
-    def points(self) -> int:
-        return self.most - self.least + 1
-
     def quantise(self, values: Tensor, point: int) -> Tensor:
-        steps = 2 ** (self.least + point) - 1
+        steps = self.cells(point)
         return torch.round((((values - self.mean) / self.std).clamp(-CLIP, CLIP) + CLIP) * (steps / (2 * CLIP))).int()
 
     def dequantise(self, symbols: Tensor, point: int) -> Tensor:
-        steps = 2 ** (self.least + point) - 1
+        steps = self.cells(point)
         return (symbols * (2 * CLIP / steps) - CLIP) * self.std + self.mean
 
     def tables(self) -> CountTables:
@@ -108,7 +123,7 @@ class UniformCoder(Coder):
         return decoder.decode(np.full(math.prod(grid) * self.size, point)).reshape(-1, self.size)
 
 
-class SparseCoder(Coder):
+class SparseCoder(BitsCoder):
     """MSCN: which gates are open, a bit each; then the values behind the open ones, b bits over ±3σ of a dimension.
 
     level: how likely a gate is open, (level + 1/2) / 64, [D]. counts: of open values, all b, one after the other.
@@ -121,24 +136,19 @@ class SparseCoder(Coder):
     LEVELS = 64
 
     def __init__(self, size: int, least: int, most: int):
-        super().__init__()
-        self.size, self.least, self.most = size, least, most
+        super().__init__(size, least, most)
         self.register_buffer("std", torch.ones(size))
         self.register_buffer("level", torch.zeros(size, dtype=torch.uint8))
         self.register_buffer("counts", torch.zeros(sum(2**b for b in range(least, most + 1)), dtype=torch.int32))
 
-    @property
-    def points(self) -> int:
-        return self.most - self.least + 1
-
     def quantise(self, values: Tensor, point: int) -> Tensor:
         """0 where a gate is closed, else 1 + the cell of the value."""
-        steps = 2 ** (self.least + point) - 1
+        steps = self.cells(point)
         cell = torch.round(((values / self.std).clamp(-CLIP, CLIP) + CLIP) * (steps / (2 * CLIP))).int()
         return torch.where(values == 0, torch.zeros_like(cell), 1 + cell)
 
     def dequantise(self, symbols: Tensor, point: int) -> Tensor:
-        steps = 2 ** (self.least + point) - 1
+        steps = self.cells(point)
         values = ((symbols - 1) * (2 * CLIP / steps) - CLIP) * self.std
         return torch.where(symbols == 0, torch.zeros_like(values), values)
 
@@ -246,7 +256,7 @@ class Transform(nn.Module):
         return out
 
 
-class StepCoder(Coder):
+class StepCoder(BitsCoder):
     """What the coders with located and scaled tables share: x = (φ − μ)/σ per dimension, y = round(x (2^b − 1) / 6).
 
     tails: the committed tables (`LatentTables`).
@@ -257,19 +267,10 @@ class StepCoder(Coder):
     tails: Tensor
 
     def __init__(self, size: int, least: int, most: int):
-        super().__init__()
-        self.size, self.least, self.most = size, least, most
+        super().__init__(size, least, most)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
         self.register_buffer("tails", torch.zeros(int(tail_lengths().sum()), dtype=torch.int32))
-
-    @property
-    def points(self) -> int:
-        return self.most - self.least + 1
-
-    def cells(self, point: int) -> int:
-        """Steps Δ in the range of ±3σ."""
-        return int(2 ** (self.least + point) - 1)
 
     def quantise(self, values: Tensor, point: int) -> Tensor:
         step = 2 * CLIP / self.cells(point)

@@ -1,6 +1,7 @@
 """What a meta-learned method can be told: fields that the papers vary, shared by COIN++ and all that followed it."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
@@ -44,7 +45,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class MetaOptions(Options):
+class MetaOptions(Options, ABC):
     """A base network over patches. The defaults are the *small* preset, which two CPU cores train."""
 
     dims: int = 2  # axes of a signal
@@ -59,13 +60,13 @@ class MetaOptions(Options):
     inner_rate: float = 30.0  # α, or the unit of learned step sizes
     learned_rates: bool = False  # Meta-SGD: a step size for every value of φ, within ±5 units
 
+    @abstractmethod
     def modulation(self, siren: Siren) -> Modulation:
         """What φ does; each method says."""
-        raise NotImplementedError
 
+    @abstractmethod
     def coder(self) -> "Coder":
         """How the values of φ become bytes; each method says."""
-        raise NotImplementedError
 
     def network(self) -> BaseNetwork:
         """With random weights."""
