@@ -66,7 +66,7 @@ def uniform(train: Tensor, per_dimension: bool) -> UniformCoder:
 def show(title: str, curves: dict[str, list[tuple[float, float]]]) -> None:
     print(f"\n{title}\n")
     for name, points in curves.items():
-        print(f"  {name:34}" + "  ".join(f"{d:5.2f} dB @ {r:4.2f}" for r, d in points), flush=True)
+        print(f"  {name:36}" + "  ".join(f"{d:5.2f} dB @ {r:4.2f}" for r, d in points), flush=True)
 
 
 @torch.no_grad()
@@ -94,7 +94,7 @@ def main() -> None:
     curves = {
         "one quantiser for all dimensions": curve(uniform(train_values, False), values, y, decode),
         "a quantiser for each dimension": curve(uniform(train_values, True), values, y, decode),
-        "a quantiser each, a flow as the prior": curve(network("flowcoin").coder, values, y, decode),
+        "a quantiser each, flow as the prior": curve(network("flowcoin").coder, values, y, decode),
     }
     show("COIN++ and FlowCOIN: the same modulations under three coders", curves)
 
