@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inrcodec.fields.grids import split_phases
+from inrcodec.fields.grids import split_phases, with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
 
@@ -78,7 +78,8 @@ def adapt(
 ) -> list[Tensor]:
     """Amortised latents before rounding, finest first, → integer latents after `steps` steps.
 
-    x [1, C, *grid] in [0, 1]. The networks must not require gradients. `progress` is called after each step.
+    x [B, C, *grid] in [0, 1]: the same grid of B items, each adapted as if alone. op [1]: their operating point. The
+    networks must not require gradients. `progress` is told the B steps that are done, after each.
     first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
     places: unit vectors [1, 3, *grid], for a network on the sphere.
     """
@@ -87,8 +88,8 @@ def adapt(
 
     def objective(y: list[Tensor], rounding: Rounding) -> Tensor:
         decoded = synthesis(y, op, shape, places=places)[0]  # the colour space is orthonormal: the same distortion
-        bits = estimated_bits(prior, y, y, shape, op, rounding).sum(1)
-        return rate_distortion(bits, target, decoded, op)[0].sum()
+        bits = estimated_bits(prior, y, y, shape, op.expand(len(x)), rounding).sum(1)
+        return rate_distortion(bits, target, decoded, op)[0]
 
     if first_only:
         start = [_first_group(y, groups[0]) for y, groups in zip(start, prior.config.groups, strict=True)]
@@ -111,17 +112,18 @@ def adapt(
                 jitter = torch.rand(v.shape, generator=noise, device=v.device) - 0.5
                 soft = soft_round(soft_round(v, sharpness) + spread * jitter, sharpness)
                 y.append(_first_group(soft, prior.config.groups[len(y)][0]) if first_only else soft)
-        loss = objective(y, smooth)
+        loss = objective(y, smooth).sum()
         optimiser.zero_grad()
         loss.backward()
         if first_only:
             for v, groups in zip(latents, prior.config.groups, strict=True):
                 v.grad = _first_group(v.grad, groups[0])
         optimiser.step()
-        progress(1)
+        progress(len(x))
     with torch.no_grad():
         last = [half_up(v) for v in latents]
-        return min((last, first), key=lambda y: float(objective(y, half_up)))
+        better = objective(last, half_up) < objective(first, half_up)
+        return [torch.where(with_axes(better, b.ndim - 1), a, b) for a, b in zip(last, first, strict=True)]
 
 
 def _first_group(y: Tensor | None, count: int) -> Tensor:

@@ -15,7 +15,7 @@ from inrcodec import basemodels, formats
 from inrcodec.basemodels import ModelInfo
 from inrcodec.errors import UsageError
 from inrcodec.fields.patchfield import PatchField, patch_grid
-from inrcodec.methods.meta import TOGETHER, MetaModel
+from inrcodec.methods.meta import MetaModel
 from inrcodec.methods.method import WITHOUT_NETWORK, Progress, plane_features
 from inrcodec.samples.image import ImageFormat
 from inrcodec.settings import MAX_EFFORT
@@ -92,7 +92,7 @@ def make(
         colour, *alpha = signal.format.planes
         notes += [f"{below}: alpha is left out"] if alpha else []
         waiting.append(model.patches(plane_features(signal, 0, colour, model.channels), signal.shape))
-        if sum(map(len, waiting)) >= TOGETHER or number + 1 == len(found):
+        if sum(map(len, waiting)) >= model.together or number + 1 == len(found):
             parts.append(model.adapt(torch.cat(waiting), effort).cpu().numpy())
             waiting = []
         progress("adapting", (number + 1) / len(found))

@@ -114,27 +114,28 @@ class Signal:
         """Wrap samples; not copied.
 
         modality: "image", "volume", "shape" or "array"; by default, uint8 or uint16 of shape [H, W] or [H, W, C], C
-        from 1 to 4, are an image, all other real numbers of 1 to 3 axes an array.
+        from 1 to 4, are an image, [N, H, W, C] a batch of images, all other real numbers of 1 to 3 axes an array.
         Raises UsageError for any other shape or dtype, and for an empty array.
         """
         try:
             values = np.asarray(array)
         except ValueError:
             raise UsageError("samples must form an array, but the rows differ in length") from None
-        flat = values.ndim == 2 or (values.ndim == 3 and 1 <= values.shape[2] <= 4)
+        flat = values.ndim == 2 or (values.ndim in (3, 4) and 1 <= values.shape[-1] <= 4)
         if modality not in ("image", "volume", "shape", "array", None):
             raise UsageError(f"an array cannot be taken for a signal of kind '{modality}'")
         if modality != "image" and (modality or values.dtype.name not in PEAKS or not flat):
             return cls.numbers(values, modality or "array")
         if values.dtype.name not in PEAKS or not flat:
             raise UsageError(
-                f"an image is [H, W] or [H, W, 1 to 4] of uint8 or uint16, not {values.shape} {values.dtype}"
+                f"an image is [H, W] or [H, W, 1 to 4] of uint8 or uint16, several are [N, H, W, 1 to 4], not"
+                f" {values.shape} {values.dtype}"
             )
         if values.size == 0:
             raise UsageError(f"there are no samples in an array of shape {values.shape}")
         values = values.astype(values.dtype.name, copy=False)  # native byte order
-        values = values.reshape(*values.shape[:2], -1)
-        return cls(values, ImageFormat(values.dtype.name, values.shape[2]))
+        values = values[..., None] if values.ndim == 2 else values
+        return cls(values, ImageFormat(values.dtype.name, values.shape[-1]))
 
     @classmethod
     def numbers(cls, values: Values, modality: str = "array", dims: int | None = None, **fields: Any) -> "Signal":

@@ -4,12 +4,13 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
 
 from inrcodec.bench import bd, cache, datasets, ours, run, table, upscaling
-from inrcodec.bench.model import Codec, Curve, Row
+from inrcodec.bench.model import Codec, Curve, Row, Source
 from inrcodec.cli import main
 from inrcodec.errors import UnknownModel, UsageError
 
@@ -59,6 +60,43 @@ def test_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert [(r["item"], r["codec"], r["bytes"]) for r in again] == [
         (r["item"], r["codec"], int(r["bytes"])) for r in by_name
     ]
+
+
+def test_batches(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One stream of ours for all pictures, a file each of others; rates and PSNR are means over the pictures."""
+    command = [
+        "bench",
+        "--dataset",
+        str(folder),
+        "--codec",
+        "inrcodec,webp",
+        "--quality",
+        "60",
+        "--jobs",
+        "1",
+        "--json",
+    ]
+    assert main([*command, "--model", "tiny"]) == 0
+    apart = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert main([*command, "--batch", "2"]) == 0
+    together = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {r["item"] for r in together} == {"0.png … 1.png"}
+    for name in ("inrcodec", "webp"):
+        (whole, *_) = [r for r in together if r["codec"] == name]
+        parts = [r for r in apart if r["codec"] == name and r["point"] == whole["point"]]
+        size = sum(r["bytes"] for r in parts)
+        assert whole["bpp"] == pytest.approx(8 * whole["bytes"] / (2 * 40 * SIDE))
+        assert whole["bytes"] == size if name == "webp" else 20 < size - whole["bytes"] < 60  # header and check sums
+        assert whole["psnr"] == pytest.approx(np.mean([r["psnr"] for r in parts]), abs=0.02 if name == "webp" else 0.3)
+
+
+def test_only_alike_signals_make_a_batch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(picture(8, 8)).save(folder / "2.png")
+    assert main(["bench", "--dataset", str(folder), "--codec", "webp", "--batch", "3"]) == UsageError.exit_code
+    assert "must be alike" in capsys.readouterr().err
+    sounds = [Source(f"{k}.wav", "audio", folder / f"{k}.wav") for k in range(2)]
+    with pytest.raises(UsageError, match="kind 'audio'"):
+        datasets.batches(sounds, 2)
 
 
 def test_keys_tell_everything_apart() -> None:

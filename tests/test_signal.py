@@ -61,6 +61,13 @@ def test_from_array(dtype: str, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(signal.values.reshape(shape), array)
 
 
+def test_several_images_are_a_batch() -> None:
+    array = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)
+    signal = Signal.from_array(array)
+    assert signal.batch and (signal.items, signal.shape) == (2, (3, 5))
+    assert signal.format == ImageFormat("uint8", 3) and np.array_equal(signal.item(1)[...], array[1])
+
+
 def test_from_array_does_not_copy() -> None:
     array = np.zeros((4, 4, 3), np.uint8)
     assert np.shares_memory(Signal.from_array(array).values, array)
@@ -72,7 +79,9 @@ def test_from_array_does_not_copy() -> None:
         (np.zeros((4, 4), complex), "complex128"),
         (np.zeros((4, 4), object), "object"),
         (np.zeros((4, 4, 0), np.uint8), r"\(4, 4, 0\)"),
-        (np.zeros((2, 4, 4, 3), np.uint8), r"\(2, 4, 4, 3\)"),
+        (np.zeros((2, 4, 4, 3, 1), np.uint8), r"\(2, 4, 4, 3, 1\)"),
+        (np.zeros((2, 4, 4, 5), np.uint8), r"\(2, 4, 4, 5\)"),
+        (np.zeros((0, 4, 4, 3), np.uint8), r"\(0, 4, 4, 3\)"),
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
         ([[1, 2], [3]], "differ in length"),
     ],

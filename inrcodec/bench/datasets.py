@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,14 @@ def sources(name: str, data: Path | None, limit: int | None) -> list[Source]:
     return found[:limit]
 
 
+def batches(found: list[Source], size: int) -> list[Source]:
+    """So many signals at a time as one. Raises UsageError for signals that are not coded in batches."""
+    if found[0].modality not in ("image", "field"):
+        raise UsageError(f"only images and fields are measured in batches, not signals of kind '{found[0].modality}'")
+    parts = [tuple(found[k : k + size]) for k in range(0, len(found), size)]
+    return [replace(part[0], name=f"{part[0].name} … {part[-1].name}", batch=part) for part in parts]
+
+
 def _of_set(name: str, data: Path | None) -> Iterator[Source]:
     chosen, variable = SETS[name], os.environ.get("INRCODEC_DATA")
     roots = [root for root in (data, Path(variable) if variable else None, cache()) if root]
@@ -185,8 +193,14 @@ def read(source: Source) -> Item:
 
     Audio becomes int16 whatever its file holds, a field float32; a volume keeps its integers and is float32 otherwise.
     Raises InputNotFound, UnreadableInput, UnsupportedInput (damaged, empty or not finite), LimitExceeded, OutOfMemory,
-    or UsageError where the library for such files is not installed.
+    or UsageError where the library for such files is not installed, or the signals of a batch differ in shape or type.
     """
+    if source.batch:
+        items = [read(part) for part in source.batch]
+        kinds = sorted({f"{list(item.values.shape)} {item.values.dtype}" for item in items})
+        if len(kinds) > 1:
+            raise UsageError(f"{source.name}: the signals of a batch must be alike, but there are {', '.join(kinds)}")
+        return replace(items[0], name=source.name, values=np.stack([item.values for item in items]))
     with _reading(source.path):
         values, rate = _READERS[source.modality](source)
         if not values.size:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,15 @@ SPECTRAL_FLOOR = 1e-10  # power of full scale
 def measure(item: Item, decoded: Values, size: int) -> dict[str, float]:
     """Rates from `size` in bytes, and distances between an item's values and the decoded ones of the same shape.
 
-    mse is on the scale on which the peak of psnr is 1; psnr is `math.inf` where the values are equal.
+    mse is on the scale on which the peak of psnr is 1; psnr is `math.inf` where the values are equal. Both are means
+    over the signals of a batch.
     """
     assert decoded.shape == item.values.shape, f"{item.name}: decoded {decoded.shape}, not {item.values.shape}"
     difference = item.values.astype(np.float64) - decoded.astype(np.float64)
-    mse = float(np.mean(np.square(difference))) / _peak(item) ** 2
-    return {**_rates(item, size), "psnr": _decibels(mse), "mse": mse, **_particular(item, decoded, difference)}
+    squares = np.square(difference) / _peak(item) ** 2
+    each = [float(part.mean()) for part in (squares if item.batch else [squares])]
+    psnr, mse = fmean(map(_decibels, each)), fmean(each)
+    return {**_rates(item, size), "psnr": psnr, "mse": mse, **_particular(item, decoded, difference)}
 
 
 def psnr_of_mean_mse(rows: Iterable[Row]) -> float:
@@ -96,14 +100,14 @@ def _particular(item: Item, decoded: Values, difference: NDArray[np.float64]) ->
 
 
 def _ms_ssim(values: Values, decoded: Values) -> dict[str, float]:
-    """Nothing for a picture that is too small, and without pytorch-msssim."""
+    """Nothing for a batch, for a picture that is too small, and without pytorch-msssim."""
     try:
         from pytorch_msssim import ms_ssim
     except ImportError:
         return {}
     import torch
 
-    if min(values.shape[:2]) < SMALLEST_MS_SSIM:
+    if values.ndim == 4 or min(values.shape[:2]) < SMALLEST_MS_SSIM:
         return {}
     scale = 255 / np.iinfo(values.dtype.name).max
     # [H, W, C] -> [1, C, H, W], samples from 0 to 255

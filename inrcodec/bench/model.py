@@ -1,18 +1,18 @@
 """What a measurement is made of: items, codecs, rows."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 Modality = Literal["image", "audio", "field", "volume", "video", "shape"]
 
 Values = NDArray[Any]
-"""image [H, W, C] uint8 or uint16, C 1 to 4 · audio [T, C] int16 · field [H, W] or a batch [N, H, W] float32 ·
-volume [D, H, W] real · video [T, H, W, 3] uint8 · shape [D, H, W] uint8 occupancy, 0 or 1"""
+"""image [H, W, C] or a batch [N, H, W, C] uint8 or uint16, C 1 to 4 · audio [T, C] int16 · field [H, W] or a batch
+[N, H, W] float32 · volume [D, H, W] real · video [T, H, W, 3] uint8 · shape [D, H, W] uint8 occupancy, 0 or 1"""
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,27 @@ class Item:
     @property
     def positions(self) -> int:
         """Grid points: pixels, time steps, cells, voxels, pixels of all frames; channels do not count."""
-        dims = {"image": 2, "audio": 1, "video": 3}.get(self.modality, self.values.ndim)
-        return int(np.prod(self.values.shape[:dims]))
+        channels = self.modality in ("image", "audio", "video")
+        return math.prod(self.values.shape[:-1] if channels else self.values.shape)
+
+    @property
+    def batch(self) -> bool:
+        """Whether there are several signals of one shape."""
+        return self.values.ndim == {"image": 4, "field": 3}.get(self.modality)
 
 
 @dataclass(frozen=True)
 class Source:
     """Where an item is, cheap to pass to another process; `datasets.read` loads it.
 
-    index: which record of a file that holds many, else None.
+    index: which record of a file that holds many, else None. batch: the sources of a batch, of which this is the first.
     """
 
     name: str
     modality: Modality
     path: Path
     index: int | None = None
+    batch: tuple["Source", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Codec:
 
     points: operating points in order of rising rate; each is any float between the first and the last that `encode`
     takes (it rounds where the codec knows only integers). encode: (item, point) → a complete file. decode: that file
-    → values of the shape and dtype of the item's. version: of everything that shapes the bytes.
+    → values of the shape and dtype of the item's. version: of everything that shapes the bytes. batches: whether it
+    takes a batch as a whole; if not, every signal of it becomes a file.
     """
 
     name: str
@@ -63,6 +70,7 @@ class Codec:
     points: tuple[float, ...]
     encode: Callable[[Item, float], bytes]
     decode: Callable[[bytes], Values]
+    batches: bool = True
 
 
 @dataclass(frozen=True)

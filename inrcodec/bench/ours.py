@@ -78,7 +78,7 @@ def signal_of(item: Item) -> Signal:
     if item.modality == "audio":
         return Signal.sound(item.values, round(item.rate))
     if item.modality == "image":
-        return Signal.from_array(item.values)
+        return Signal.from_array(item.values, "image")
     if item.modality == "video":
         return Signal(item.values, VideoFormat(Fraction(item.rate or 25).limit_denominator(1000), len(item.values)))
     if item.modality == "field":

@@ -15,9 +15,11 @@ from statistics import fmean, median
 from time import perf_counter
 from typing import TypeVar
 
+import numpy as np
+
 from inrcodec.allocator import keep_memory
 from inrcodec.bench import cache, datasets, metrics
-from inrcodec.bench.model import Codec, Curve, Item, Row, Source
+from inrcodec.bench.model import Codec, Curve, Item, Row, Source, Values
 from inrcodec.errors import UsageError
 
 T = TypeVar("T")
@@ -105,15 +107,23 @@ def _item(source: Source) -> Item:
 def measure(source: Source, codec: Codec, point: float, settings: Settings) -> Row:
     """Encode an item, decode its bytes, compare. Raises UsageError if the codec gives back another shape."""
     item = _item(source)
-    data, encoding = _timed(lambda: codec.encode(item, point), settings.repeats)
-    decoded, decoding = _timed(lambda: codec.decode(data), settings.repeats)
+    apart = item.batch and not codec.batches
+    parts = [replace(item, values=values) for values in item.values] if apart else [item]
+
+    def decode() -> Values:
+        decoded = [codec.decode(file) for file in data]
+        return np.stack(decoded) if apart else decoded[0]
+
+    data, encoding = _timed(lambda: [codec.encode(part, point) for part in parts], settings.repeats)
+    decoded, decoding = _timed(decode, settings.repeats)
+    size = sum(map(len, data))
     if decoded.shape != item.values.shape:
         raise UsageError(f"{codec.name} gave back {decoded.shape} for {item.name} of {item.values.shape}")
     peak = macs = None
     if settings.repeats:
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        macs = metrics.macs(lambda: codec.decode(data), item.positions) or None
+        macs = metrics.macs(decode, item.positions) or None
     return Row(
         item=item.name,
         modality=item.modality,
@@ -122,12 +132,12 @@ def measure(source: Source, codec: Codec, point: float, settings: Settings) -> R
         point=point,
         device=settings.device,
         threads=settings.threads,
-        bytes=len(data),
+        bytes=size,
         encode_seconds=encoding,
         decode_seconds=decoding,
         peak_memory=peak,
         macs=macs,
-        metrics=metrics.measure(item, decoded, len(data)),
+        metrics=metrics.measure(item, decoded, size),
     )
 
 

@@ -66,6 +66,16 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, help="Only the first N items.", rich_help_panel=MEASURED),
 ]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        min=2,
+        help="Code N images or fields of one shape in one stream; others code a file each.",
+        rich_help_panel=MEASURED,
+    ),
+]
 Anchors = Annotated[
     str | None,
     typer.Option(
@@ -141,6 +151,7 @@ def bench(
     effort: Efforts = str(DEFAULT_EFFORT),
     model: Model = None,
     limit: Limit = None,
+    batch: Batch = None,
     anchors: Anchors = None,
     upscale: Upscale = None,
     jobs: Jobs = None,
@@ -174,6 +185,7 @@ def bench(
 
             print(upscaling.run(sources, upscale, efforts[0], progress))
             return
+        sources = sources if batch is None else datasets.batches(sources, batch)
         modality = sources[0].modality
         unit = metrics.RATE[modality]
         chosen = devices.choose(device)
@@ -250,7 +262,7 @@ def _page(
     from inrcodec.bench import datasets
     from inrcodec.bench.report import page, pictures
 
-    items = [datasets.read(source) for source in sources[:PICTURES] if source.modality == "image"]
+    items = [datasets.read(source) for source in sources[:PICTURES] if source.modality == "image" and not source.batch]
     shown = pictures.at_equal_rate(items, codecs, PICTURE_BPP)
     command = " ".join(["inrcodec", *sys.argv[1:]])
     return page.html(dataset, command, rows, curves, *deltas, shown, unit, notes)

@@ -28,6 +28,11 @@ def cut(window: Window, origin: Window | None = None) -> Index:
     return (..., *(slice(a - start, b - start) for (a, b), start in zip(window, starts, strict=True)))
 
 
+def with_axes(x: Tensor, dims: int) -> Tensor:
+    """[..., C] → [..., C, 1, …] to meet `dims` more axes."""
+    return x.view(*x.shape, *[1] * dims)
+
+
 def channels_last(x: Tensor) -> Tensor:
     """The memory layout in which convolutions of few channels are fastest, for [B, C, *grid]."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}

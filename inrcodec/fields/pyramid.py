@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec.fields import wavelet
-from inrcodec.fields.grids import CONV, cut, depth_to_space, grid_sizes, split_phases
+from inrcodec.fields.grids import CONV, cut, depth_to_space, grid_sizes, split_phases, with_axes
 from inrcodec.priors.context import OPERATING_POINTS, PriorConfig
 from inrcodec.window import Window
 
@@ -113,11 +113,6 @@ def embed(op: Tensor) -> Tensor:
     return torch.stack([t, t * t - 1 / 3], -1)
 
 
-def _spread(x: Tensor, dims: int) -> Tensor:
-    """[..., C] → [..., C, 1, …] to meet `dims` more axes."""
-    return x.view(*x.shape, *[1] * dims)
-
-
 class Block(nn.Module):
     """x + conv(gelu(scale(λ)·conv(x) + shift(λ))), both convolutions 3^d."""
 
@@ -135,11 +130,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         scale, shift = self.film(t).chunk(2, 1)
         if len(t) == 1:  # one operating point: the conditioning moves into the weights, which saves a pass
-            weight = self.conv1.weight * _spread(1 + scale[0], self.dims + 1)
+            weight = self.conv1.weight * with_axes(1 + scale[0], self.dims + 1)
             bias = shift[0] + self.conv1.bias * (1 + scale[0])
             inner = getattr(F, f"conv{self.dims}d")(x, weight, bias, padding=1)
         else:
-            inner = torch.addcmul(_spread(shift, self.dims), self.conv1(x), _spread(1 + scale, self.dims))
+            inner = torch.addcmul(with_axes(shift, self.dims), self.conv1(x), with_axes(1 + scale, self.dims))
         return x + self.conv2(F.gelu(inner))
 
 
@@ -226,7 +221,7 @@ class Synthesis(nn.Module):
         """Latents per unit of signal, [B, n, 1, …]: the quantiser's inverse step."""
         t = embed(op)
         a, b, c = self.gain_log[level, : self.config.latents(level)].unbind(-1)
-        return _spread(torch.exp(a + t[:, :1] * b + t[:, 1:] * c), self.config.dims)
+        return with_axes(torch.exp(a + t[:, :1] * b + t[:, 1:] * c), self.config.dims)
 
     def step(
         self,

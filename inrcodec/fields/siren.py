@@ -6,6 +6,7 @@ What sets one signal apart from the others comes in as shifts sₗ, or as weight
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,15 +55,22 @@ class Siren(nn.Module):
         with torch.no_grad():
             self.biases[-1].fill_(0.5)  # the middle of the features
 
-    def forward(self, x: Tensor, shifts: Tensor | None = None, weights: list[Tensor | None] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        shifts: Tensor | None = None,
+        weights: Sequence[Tensor | None] | None = None,
+        biases: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Coordinates [N, d] or [P, N, d] → features [P, N, C]; [N, C] if nothing tells P signals apart.
 
         shifts: [P, 1 or N, depth · width]. weights: of each layer [P, out, in], or None where all signals share it.
+        biases: of each layer [P, out], with weights of every layer.
         """
         h = x
         for layer in range(self.depth + 1):
             own = None if weights is None else weights[layer]
-            bias: Tensor = self.biases[layer]
+            bias: Tensor = self.biases[layer] if biases is None else biases[layer][:, None]
             if own is None:
                 h = F.linear(h, self.weights[layer], bias)
             elif h.ndim == 2:
@@ -72,7 +80,7 @@ class Siren(nn.Module):
             if layer == self.depth:
                 return h
             if shifts is not None:
-                width = bias.numel()
+                width = bias.shape[-1]
                 h = h + shifts[..., layer * width : (layer + 1) * width]
             h = sine(self.w0 * h)
         raise AssertionError("a network has an output layer")

@@ -24,6 +24,7 @@ from inrcodec.methods.perfile import (
     FileOptions,
     PerFileModel,
     check_limits,
+    copies,
     fit,
     least_sections,
     new_siren,
@@ -43,6 +44,9 @@ DEPTHS = ((1024, 2), (5120, 5), (20480, 10), (math.inf, 13))
 """Layers of sines of a network of fewer parameters than this; close to the tables of the papers."""
 SEARCHED = (2, 3, 4, 5, 7, 10, 13)
 SEARCH_SHARE = 10  # a candidate of the search gets so many times fewer steps
+
+Size = tuple[int, int]
+"""Depth and width of a network."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def widest(dims: int, channels: int, depth: int, most: float) -> int:
     return fits[-1] if fits else 2
 
 
-def architecture(point: int, shape: Shape, channels: int, options: CoinOptions) -> tuple[int, int]:
+def architecture(point: int, shape: Shape, channels: int, options: CoinOptions) -> Size:
     """Depth and width of the network for an operating point: depth by the number of parameters, then the widest."""
     most = target_bits(point, shape) / options.bits
     depth = options.depth or next(depth for below, depth in DEPTHS if most < below)
@@ -92,28 +96,43 @@ def architecture(point: int, shape: Shape, channels: int, options: CoinOptions) 
 class Coin(PerFileModel[CoinOptions]):
     """See the head of this file."""
 
-    def encode(self, y: Tensor, header: Header, steps: int, progress: Progress) -> bytes:
-        shape, channels, options = header.shape, y.shape[1], self.options
-        depth, width = architecture(header.operating_point, shape, channels, options)
+    def encode(self, y: Tensor, header: Header, steps: int, progress: Progress) -> list[bytes]:
+        shape, channels, options = header.shape, y.shape[2], self.options
 
-        def fitted(depth: int, width: int, steps: int, report: Callable[[float], None]) -> tuple[float, Siren]:
+        def fitted(y: Tensor, size: Size, steps: int, report: Callable[[float], None]) -> tuple[Tensor, list[Tensor]]:
+            depth, width = size
             siren = new_siren(len(shape), channels, width, depth, options.w0).to(self.device)
-            return fit(siren, list(siren.parameters()), y, shape, options, width, steps, report), siren
+            own = copies(_tensors(siren), len(y))
+            error = fit(lambda x: siren(x, None, own[0::2], own[1::2]), own, y, shape, options, width, steps, report)
+            return error, own
 
+        chosen = [architecture(header.operating_point, shape, channels, options)] * len(y)
         if options.search:
-            most, errors = target_bits(header.operating_point, shape) / options.bits, {}
-            for k, depth in enumerate(SEARCHED):
-                width = widest(len(shape), channels, depth, most)
+            most, errors = target_bits(header.operating_point, shape) / options.bits, []
+            sizes = [(depth, widest(len(shape), channels, depth, most)) for depth in SEARCHED]
+            for k, size in enumerate(sizes):
 
                 def report(share: float, k: int = k) -> None:
                     progress("searching", (k + share) / len(SEARCHED))
 
-                errors[depth, width], _ = fitted(depth, width, max(1, steps // SEARCH_SHARE), report)
-            depth, width = min(errors, key=lambda key: errors[key])
-        _, siren = fitted(depth, width, steps, lambda share: progress("adapting", share))
-        head, tensors = HEAD.pack(depth, width, options.w0, options.bits), _tensors(siren)
-        if options.bits < HALF:
-            return head + write_tensors(tensors, options.bits, sigma_range)
+                errors.append(fitted(y, size, max(1, steps // SEARCH_SHARE), report)[0])
+            chosen = [sizes[k] for k in torch.stack(errors).argmin(0).tolist()]
+        sections: dict[int, bytes] = {}
+        for size in dict.fromkeys(chosen):
+            items = [k for k, own in enumerate(chosen) if own == size]
+
+            def advance(share: float, count: int = len(items), done: int = len(sections)) -> None:
+                progress("adapting", (done + share * count) / len(y))
+
+            _, tensors = fitted(y[items], size, steps, advance)
+            sections |= {k: self._section(size, [t[n].detach() for t in tensors]) for n, k in enumerate(items)}
+        return [sections[k] for k in range(len(y))]
+
+    def _section(self, size: Size, tensors: list[Tensor]) -> bytes:
+        """Weights and biases, layer by layer, as bytes."""
+        head = HEAD.pack(*size, self.options.w0, self.options.bits)
+        if self.options.bits < HALF:
+            return head + write_tensors(tensors, self.options.bits, sigma_range)
         values, top = torch.cat([t.flatten() for t in tensors]).cpu().numpy(), np.finfo(np.float16).max
         return head + np.clip(values, -top, top).astype("<f2").tobytes()
 

@@ -25,6 +25,7 @@ from inrcodec.methods.perfile import (
     FileOptions,
     PerFileModel,
     check_limits,
+    copies,
     fit,
     least_sections,
     new_siren,
@@ -103,21 +104,20 @@ def encoded(x: Tensor, frequencies: int) -> Tensor:
 class Doh(PerFileModel[DohOptions]):
     """See the head of this file."""
 
-    def encode(self, y: Tensor, header: Header, steps: int, progress: Progress) -> bytes:
-        shape, channels, o = header.shape, y.shape[1], self.options
+    def encode(self, y: Tensor, header: Header, steps: int, progress: Progress) -> list[bytes]:
+        shape, channels, o = header.shape, y.shape[2], self.options
         depth, width, length = architecture(header.operating_point, shape, channels, o)
         siren, projection = _network(shape, channels, depth, width, o.w0, o.frequencies, length, o.seed)
         siren, projection = siren.to(self.device), projection.to(self.device)
-        phi = projection.start(1).to(self.device).requires_grad_()
-        biases = list(siren.biases)
+        phi, *biases = own = copies([projection.start(1)[0].to(self.device), *siren.biases], len(y))
 
         def net(x: Tensor) -> Tensor:
             x = encoded(x, o.frequencies)
-            return siren(x, *projection.change(siren, phi, x))[0]
+            return siren(x, *projection.change(siren, phi, x), biases)
 
-        fit(net, [phi, *biases], y, shape, o, width, steps, lambda share: progress("adapting", share))
+        fit(net, own, y, shape, o, width, steps, lambda share: progress("adapting", share))
         head = HEAD.pack(depth, width, o.w0, o.bits, o.frequencies, o.seed, length)
-        return head + write_tensors([t.detach() for t in (phi[0], *biases)], o.bits, extent_range)
+        return [head + write_tensors([t[k].detach() for t in own], o.bits, extent_range) for k in range(len(y))]
 
     def decode(self, data: bytes, shape: Shape, channels: int) -> tuple[Callable[[Tensor], Tensor], int]:
         (depth, width, w0, _, frequencies, seed, length), (phi, *biases) = unpack(data, shape, channels)

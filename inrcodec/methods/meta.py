@@ -29,7 +29,8 @@ EFFORT = ((0.1, 0), (0.2, 0), (0.3, 0), (0.5, 0), (0.8, 0), (1.0, 0), (1.0, 20),
 
 PLAIN = 5  # the highest effort without Adam
 
-TOGETHER = 32  # patches that are adapted at once
+TOGETHER = {"cpu": 8}  # patches that are adapted at once: more fall out of the caches of a CPU
+ELSEWHERE = 256
 
 
 def least_sections(header: Header) -> int:
@@ -71,6 +72,11 @@ class MetaModel(nn.Module):
         return self.net.alpha.device
 
     @property
+    def together(self) -> int:
+        """Patches that are adapted at once."""
+        return TOGETHER.get(self.device.type, ELSEWHERE)
+
+    @property
     def points(self) -> int:
         return self.coder.points
 
@@ -92,12 +98,19 @@ class MetaModel(nn.Module):
             done += count
             progress("adapting", done / total)
 
-        sections = []
-        for k in range(signal.items):
-            for channels in planes:
-                y = self.patches(plane_features(signal, k, channels, self.channels), header.shape)
-                symbols = self.symbols(y, header.operating_point, effort, advance).cpu().numpy()
-                sections.append(self.coder.write(symbols, header.operating_point, grid))
+        sections, patches = [], math.prod(grid)
+        every = [(k, channels) for k in range(signal.items) for channels in planes]
+        together = max(1, self.together // patches)
+        for first in range(0, len(every), together):
+            y = torch.cat(
+                [
+                    self.patches(plane_features(signal, k, channels, self.channels), header.shape)
+                    for k, channels in every[first : first + together]
+                ]
+            )
+            symbols = self.symbols(y, header.operating_point, effort, advance).cpu().numpy()
+            for own in symbols.reshape(-1, patches, symbols.shape[-1]):
+                sections.append(self.coder.write(own, header.operating_point, grid))
         return sections
 
     def symbols(self, y: Tensor, point: int, effort: int, advance: Callable[[int], None]) -> Tensor:
@@ -116,7 +129,7 @@ class MetaModel(nn.Module):
     def error(self, symbols: Tensor, y: Tensor, point: int) -> Tensor:
         """MSE of every patch [P] as it is decoded."""
         x = patch_coordinates(self.options.patch, self.dims).to(self.device)
-        parts = zip(symbols.split(TOGETHER), y.split(TOGETHER), strict=True)
+        parts = zip(symbols.split(self.together), y.split(self.together), strict=True)
         return torch.cat([distortion(self.net(self.values(s, point), x), part) for s, part in parts])
 
     def values(self, symbols: Tensor, point: int) -> Tensor:
@@ -155,7 +168,7 @@ class MetaModel(nn.Module):
         share, refinement = EFFORT[effort]
         steps = max(1, round(share * self.options.test_steps))
         out = []
-        for part in y.split(TOGETHER):
+        for part in y.split(self.together):
             phi = fit(self.net, x, part, steps, refinement)
             with torch.no_grad():
                 out.append(self.net.modulation.sent(phi))

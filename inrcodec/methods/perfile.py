@@ -1,11 +1,12 @@
 """What COIN and D'OH share: a network is fitted to every item from scratch, and its values are all that is sent.
 
-A stream has one section for every item; all channels, alpha too, are outputs of one network.
+A stream has one section for every item; all channels, alpha too, are outputs of one network. Small items of a batch
+are fitted side by side: their networks have one architecture, and Adam treats every value on its own.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from inrcodec.container import Header
 from inrcodec.errors import CorruptStream, TruncatedStream
+from inrcodec.fields.grids import with_axes
 from inrcodec.fields.siren import Siren
 from inrcodec.fields.wholefield import ACTIVATIONS, WholeField, network_coordinates
 from inrcodec.methods.method import Progress, plane_features
@@ -32,6 +34,7 @@ EFFORT_STEPS = (50, 100, 200, 400, 700, 1000, 2000, 5000, 15000, 50000)
 
 JUDGED = 1 << 16  # positions by which iterates are compared
 JUDGEMENTS = 25  # how often
+TOGETHER = 1 << 17  # positions of items that are fitted at once
 
 MAX_DEPTH, MAX_WIDTH = 64, 1024
 VALUES_A_BYTE = 16  # that entropy coding may reach; what claims more is refused before it is decoded
@@ -97,12 +100,14 @@ class PerFileModel(ABC, Generic[O]):
     def write(self, signal: Signal, header: Header, effort: int, progress: Progress) -> list[bytes]:
         """Fit a network to every item, quantise and code it."""
         steps, sections = self.options.steps or EFFORT_STEPS[effort], []
-        for k in range(signal.items):
+        together = max(1, TOGETHER // math.prod(header.shape))
+        for first in range(0, signal.items, together):
+            items = range(first, min(first + together, signal.items))
 
-            def advance(what: str, share: float, k: int = k) -> None:
-                progress(what, (k + share) / signal.items)
+            def advance(what: str, share: float, items: range = items) -> None:
+                progress(what, (items.start + share * len(items)) / signal.items)
 
-            sections.append(self.encode(item_features(signal, k), header, steps, advance))
+            sections += self.encode(torch.stack([item_features(signal, k) for k in items]), header, steps, advance)
         return sections
 
     def read(self, header: Header, form: SampleFormat, sections: list[bytes], item: int) -> WholeField:
@@ -113,8 +118,8 @@ class PerFileModel(ABC, Generic[O]):
         return WholeField(net, width, header.shape, form, self.device, item)
 
     @abstractmethod
-    def encode(self, y: Tensor, header: Header, steps: int, progress: Progress) -> bytes:
-        """Features [N, C] of a grid → a section."""
+    def encode(self, y: Tensor, header: Header, steps: int, progress: Progress) -> list[bytes]:
+        """Features [P, N, C] of P items on one grid → a section each."""
 
     @abstractmethod
     def decode(self, data: bytes, shape: Shape, channels: int) -> tuple[Callable[[Tensor], Tensor], int]:
@@ -135,6 +140,11 @@ def new_siren(inputs: int, outputs: int, width: int, depth: int, w0: float) -> S
         return Siren(inputs, outputs, width, depth, w0)
 
 
+def copies(tensors: Iterable[Tensor], count: int) -> list[Tensor]:
+    """[*shape] each → parameters [count, *shape], the same for every item."""
+    return [t.detach().expand(count, *t.shape).clone().requires_grad_() for t in tensors]
+
+
 def fit(
     net: Callable[[Tensor], Tensor],
     parameters: Sequence[Tensor],
@@ -144,25 +154,25 @@ def fit(
     width: int,
     steps: int,
     progress: Callable[[float], None],
-) -> float:
-    """Adam on the parameters of a network, coordinates [N, d] → features, towards y [N, C]. The best iterate is kept.
+) -> Tensor:
+    """Adam on the parameters [P, …] of P networks, coordinates [N, d] → features [P, N, C], towards y [P, N, C].
 
-    Gives its mean squared error. Iterates are compared on the same positions, JUDGED of them at the most. Memory is
-    bounded: positions are evaluated in parts, whatever the batch.
+    The best iterate of each is kept; gives their mean squared errors, [P]. Iterates are compared on the same positions,
+    JUDGED of them at the most. Memory is bounded: positions are evaluated in parts, whatever the batch.
     """
     draw = torch.Generator().manual_seed(0)
-    device, part = parameters[0].device, max(1, ACTIVATIONS // width)
-    everything = torch.arange(len(y))
-    judged = everything if len(y) <= JUDGED else torch.randint(len(y), (JUDGED,), generator=draw)
-    whole = options.batch == 0 or options.batch >= len(y)
+    device, positions, part = parameters[0].device, y.shape[1], max(1, ACTIVATIONS // (width * len(y)))
+    everything = torch.arange(positions)
+    judged = everything if positions <= JUDGED else torch.randint(positions, (JUDGED,), generator=draw)
+    whole = options.batch == 0 or options.batch >= positions
 
     def error(index: Tensor) -> Tensor:
         at = torch.stack(torch.unravel_index(index.to(device), shape), 1).double()
-        return (net(network_coordinates(at, shape)) - y[index].to(device)).square().mean()
+        return (net(network_coordinates(at, shape)) - y[:, index].to(device)).square().mean((1, 2))
 
-    def judge() -> float:
-        with torch.no_grad():
-            return sum(float(error(p)) * len(p) for p in judged.split(part)) / len(judged)
+    @torch.no_grad()
+    def judge() -> Tensor:
+        return torch.stack([error(p) * (len(p) / len(judged)) for p in judged.split(part)]).sum(0)
 
     lowest, best = judge(), [p.detach().clone() for p in parameters]
     optimiser = torch.optim.Adam(parameters, lr=options.rate)
@@ -171,16 +181,17 @@ def fit(
         if options.decay:
             for group in optimiser.param_groups:
                 group["lr"] = options.rate * (1 + math.cos(math.pi * step / steps)) / 2
-        index = everything if whole else torch.randint(len(y), (options.batch,), generator=draw)
+        index = everything if whole else torch.randint(positions, (options.batch,), generator=draw)
         optimiser.zero_grad()
         for p in index.split(part):
-            (error(p) * (len(p) / len(index))).backward()
+            (error(p) * (len(p) / len(index))).sum().backward()
         optimiser.step()
         progress((step + 1) / steps)
         if (step + 1) % every == 0 or step + 1 == steps:
             reached = judge()
-            if reached < lowest:
-                lowest, best = reached, [p.detach().clone() for p in parameters]
+            better, lowest = reached < lowest, torch.minimum(reached, lowest)
+            pairs = zip(parameters, best, strict=True)
+            best = [torch.where(with_axes(better, p.ndim - 1), p.detach(), kept) for p, kept in pairs]
     with torch.no_grad():
         for p, kept in zip(parameters, best, strict=True):
             p.copy_(kept)

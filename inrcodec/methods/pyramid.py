@@ -4,7 +4,8 @@ A signal on its own has `latents.SECTIONS` sections for every tile of every plan
 a prefix is a preview. A batch has one for every tile of every plane, item by item: each decodes without the others.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from functools import cached_property
 from typing import Any
@@ -32,6 +33,7 @@ from inrcodec.recovery import Sections
 from inrcodec.signal import SampleFormat, Signal
 from inrcodec.window import Shape, Window
 
+TOGETHER = 1 << 15  # positions of items of a batch that are adapted at once
 HALOS = {1: 1024, 2: 64, 3: 16}  # what a tile sees of its neighbours in the search: multiples of every stride
 
 
@@ -119,16 +121,22 @@ class PyramidModel(nn.Module):
             progress("adapting", done / total)
 
         sections: list[list[bytes]] = [[] for _ in range(runs)]
-        for k in range(signal.items):
+        together = max(1, TOGETHER // math.prod(header.shape))
+        for first in range(0, signal.items, together):
+            items = range(first, min(first + together, signal.items))
+            found = []
             for channels in planes:
-                features = plane_features(signal, k, channels, self.channels)
+                features = [plane_features(signal, k, channels, self.channels) for k in items]
                 single = len(channels) < self.channels
-                found = find_latents(self, features, header.shape, point, single, steps, advance, places)
+                found.append(find_latents(self, features, header.shape, point, single, steps, advance, places))
                 if not steps:
-                    advance(tile_count(header.shape))
-                coded = latents.write_symbols(self, found, header.shape, point, single, runs)
-                for run, tiles in zip(sections, coded, strict=True):
-                    run += tiles
+                    advance(tile_count(header.shape) * len(items))
+            for planes_of_item in zip(*found, strict=True):
+                for channels, own in zip(planes, planes_of_item, strict=True):
+                    single = len(channels) < self.channels
+                    coded = latents.write_symbols(self, own, header.shape, point, single, runs)
+                    for run, tiles in zip(sections, coded, strict=True):
+                        run += tiles
         return [section for run in sections for section in run]
 
     def read(self, header: Header, form: SampleFormat, sections: Sections, item: int) -> PyramidField:
@@ -164,31 +172,34 @@ class PyramidModel(nn.Module):
 
 def find_latents(
     model: PyramidModel,
-    features: Callable[[Window], Tensor],
+    features: Sequence[Callable[[Window], Tensor]],
     shape: tuple[int, ...],
     operating_point: int,
     first_only: bool,
     steps: int,
     progress: Callable[[int], None],
     places: Tensor | None = None,
-) -> Latents:
-    """Features of a window [C, *window] → the latents of the whole grid. One tile at a time.
+) -> list[Latents]:
+    """Features of a window [C, *window] of each item → the latents of its whole grid. One tile of all at a time.
 
     places: unit vectors [1, 3, *shape], for a network on the sphere.
     """
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
-    out = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
+    out = [
+        torch.zeros(len(features), model.config.latents(i), *size, dtype=torch.int16)
+        for i, size in enumerate(sizes[1:])
+    ]
     op, halo = torch.tensor([operating_point], device=model.device), HALOS[len(shape)]
     for tile in latents.tiles(shape):
         window = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(tile, shape, strict=True))
-        x = channels_last(features(window)[None].to(model.device))
+        x = channels_last(torch.stack([part(window) for part in features]).to(model.device))
         here = None if places is None else places[cut(window)]
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
         found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only, here)
         for i, (whole, part) in enumerate(zip(out, found, strict=True)):
             cells = cells_under(tile, i)
-            values = part[0][cut(cells, cells_under(window, i))].clamp(-LARGEST, LARGEST)
+            values = part[cut(cells, cells_under(window, i))].clamp(-LARGEST, LARGEST)
             whole[cut(cells)] = values.to("cpu", torch.int16)
-    return out
+    return [list(item) for item in zip(*out, strict=True)]

@@ -112,8 +112,8 @@ class IntegerLayer(nn.Module):
         return op
 
     def forward(self, x: Tensor, op: Tensor, rounding: Rounding) -> Tensor:
-        """x [B, in, *grid] integers, op [1] int64 → [B, out, *grid], integers if `rounding` rounds."""
-        (bias,) = self.bias[op]
+        """x [B, in, *grid] integers, op [B] int64, all the same → [B, out, *grid], integers if `rounding` rounds."""
+        bias = self.bias[op[0]]
         return finish(self.conv(x, self.weight, bias, padding=self.weight.shape[-1] // 2), self.head, rounding)
 
 

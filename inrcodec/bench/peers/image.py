@@ -128,7 +128,7 @@ def _pillow(
     if not features.check(feature):
         raise ImportError(name=f"Pillow with {feature}")
     library = f"Pillow {PIL.__version__}, {feature} {features.version(feature)}, {settings}"
-    return Codec(name, "image", library, points, encode, _decode_pillow)
+    return Codec(name, "image", library, points, encode, _decode_pillow, batches=False)
 
 
 def _jpegxl() -> Codec:
@@ -138,13 +138,13 @@ def _jpegxl() -> Codec:
         raise ImportError(name="imagecodecs with libjxl")
     library = f"imagecodecs {imagecodecs.__version__}, {imagecodecs.jpegxl_version()}, effort 7"
     distances = (20.0, 12.0, 8.0, 5.0, 3.2, 2.0, 1.2, 0.7, 0.4)
-    return Codec("jpegxl", "image", library, distances, _encode_jpegxl, _decode_jpegxl)
+    return Codec("jpegxl", "image", library, distances, _encode_jpegxl, _decode_jpegxl, batches=False)
 
 
 def _hevc() -> Codec:
     need_encoder("libx265")
     points = (47.0, 42.0, 37.0, 32.0, 27.0, 22.0, 17.0)  # those of the BPG curve that CompressAI publishes
-    return Codec("hevc", "image", f"{version()}, x265 slow 4:4:4", points, _encode_hevc, _decode_hevc)
+    return Codec("hevc", "image", f"{version()}, x265 slow 4:4:4", points, _encode_hevc, _decode_hevc, batches=False)
 
 
 def _vvc() -> Codec:
