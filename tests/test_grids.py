@@ -1,9 +1,12 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inrcodec.fields.grids import depth_to_space, grid_sizes, merge_phases, phases, split_phases
+from inrcodec.fields.grids import compact_tiles, cut, depth_to_space, grid_sizes, merge_phases, phases, split_phases
 
 shapes = st.integers(1, 3).flatmap(lambda dims: st.lists(st.integers(1, 9), min_size=dims, max_size=dims).map(tuple))
 
@@ -65,3 +68,15 @@ def test_depth_to_space(shape: tuple[int, ...]) -> None:
 def test_memory_format_does_not_matter(layout: torch.memory_format) -> None:
     x = numbered((7, 6), 4).contiguous(memory_format=layout)
     assert torch.equal(merge_phases(split_phases(x, 2), (7, 6)), numbered((7, 6), 4))
+
+
+@pytest.mark.parametrize("shape", [(1,), (1000,), (37, 250), (1, 5000), (15, 90, 160), (16, 16, 16)])
+@pytest.mark.parametrize(("most", "multiple"), [(64, 1), (1 << 10, 4), (1 << 12, 16)])
+def test_compact_tiles_cover_a_grid_once(shape: tuple[int, ...], most: int, multiple: int) -> None:
+    tiles, seen = compact_tiles(shape, most, multiple), np.zeros(shape, int)
+    for tile in tiles:
+        seen[cut(tile)] += 1
+        assert math.prod(b - a for a, b in tile) <= max(most, multiple ** len(shape))
+        assert all(a % multiple == 0 for a, _ in tile)
+    assert (seen == 1).all()
+    assert len(tiles) <= 8 * math.ceil(math.prod(shape) / most)

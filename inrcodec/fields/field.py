@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from torch import Tensor
 
 from inrcodec.coordinates import output_grid, positions
 from inrcodec.errors import UsageError
+from inrcodec.fields.grids import compact_tiles
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import SampleFormat
 from inrcodec.window import Window
 
-TILES = {1: 1 << 18, 2: 512, 3: 64}  # output samples a side, by axes, that are evaluated at once
+TILES = {1: 1 << 18, 2: 512, 3: 64}  # output samples a side, by axes, that are evaluated at once, or as many in all
 AT_ONCE = 1 << 17  # positions off the grid
 
 Progress = Callable[[str, float], None]
@@ -116,9 +116,9 @@ class Field(ABC):
     def _windows(self, window: Window, out: tuple[int, ...]) -> Iterator[tuple[Slices, Tensor]]:
         """(where in the output, features [*grid, C]) tile by tile."""
         plain = out == tuple(b - a for a, b in window)
-        tile = TILES[len(out)] * (2 if plain else 1)
-        for starts in product(*(range(0, n, tile) for n in out)):
-            where = tuple(slice(a, min(a + tile, n)) for a, n in zip(starts, out, strict=True))
+        side = TILES[len(out)] * (2 if plain else 1)
+        for tile in compact_tiles(out, side ** len(out)):
+            where = tuple(slice(a, b) for a, b in tile)
             with torch.no_grad():
                 if plain:  # on the grid the field is the decoded signal itself
                     moved = ((o + s.start, o + s.stop) for (o, _), s in zip(window, where, strict=True))

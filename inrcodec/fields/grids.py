@@ -4,6 +4,7 @@ The 2^d *phases* of a grid are its sub-lattices: phase (a, b) of a plane holds t
 the size of the next coarser grid, which is what lets one convolution on the coarse grid see everything known so far.
 """
 
+import math
 from itertools import chain, product
 from types import EllipsisType
 from typing import TypeVar
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inrcodec.window import Window
+from inrcodec.window import Shape, Window
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -44,6 +45,20 @@ def weights_last(module: M) -> M:
     for tensor in chain(module.parameters(), module.buffers()):
         tensor.data = channels_last(tensor.data)
     return module
+
+
+def compact_tiles(shape: Shape, most: int, multiple: int = 1) -> list[Window]:
+    """A grid in tiles of at most so many samples, row by row; all but the last of a row have sides of a multiple.
+
+    They are as compact as the grid allows, so that little of what surrounds them has to be looked at too.
+    """
+    sides = list(shape)
+    while math.prod(sides) > most and max(sides) > multiple:
+        longest = sides.index(max(sides))
+        sides[longest] = multiple * -(-sides[longest] // (2 * multiple))
+    return list(
+        product(*([(a, min(a + side, n)) for a in range(0, n, side)] for n, side in zip(shape, sides, strict=True)))
+    )
 
 
 def grid_sizes(shape: tuple[int, ...], levels: int) -> list[tuple[int, ...]]:

@@ -21,7 +21,7 @@ from inrcodec.adaptation import EFFORT_STEPS, adapt
 from inrcodec.container import Header
 from inrcodec.coordinates import unit_vectors
 from inrcodec.errors import CorruptStream, TruncatedStream
-from inrcodec.fields.grids import channels_last, cut, grid_sizes, weights_last
+from inrcodec.fields.grids import channels_last, compact_tiles, cut, grid_sizes, weights_last
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
 from inrcodec.fields.pyramidfield import PyramidField
@@ -111,7 +111,7 @@ class PyramidModel(nn.Module):
         """Find the latents of every item, and code them."""
         planes, runs, point = signal.format.planes, _runs(header), header.operating_point
         steps = EFFORT_STEPS[effort]
-        total = signal.items * len(planes) * tile_count(header.shape) * max(steps, 1)
+        total = signal.items * len(planes) * len(self.tiles(header.shape)) * max(steps, 1)
         places = self.places(signal.format, header.shape)
         done = 0
 
@@ -130,7 +130,7 @@ class PyramidModel(nn.Module):
                 single = len(channels) < self.channels
                 found.append(find_latents(self, features, header.shape, point, single, steps, advance, places))
                 if not steps:
-                    advance(tile_count(header.shape) * len(items))
+                    advance(len(self.tiles(header.shape)) * len(items))
             for planes_of_item in zip(*found, strict=True):
                 for channels, own in zip(planes, planes_of_item, strict=True):
                     single = len(channels) < self.channels
@@ -159,6 +159,10 @@ class PyramidModel(nn.Module):
             found.append(latents.read_symbols(self, own, header.shape, header.operating_point, single, runs))
         places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
+
+    def tiles(self, shape: Shape) -> list[Window]:
+        """The parts of a grid that are adapted one after another; they meet where cells of every level do."""
+        return compact_tiles(shape, latents.TILES[len(shape)] ** len(shape), 2**self.config.levels)
 
     def places(self, form: SampleFormat, shape: Shape) -> Tensor | None:
         """Unit vectors [1, 3, *shape], if the network asks for them. Raises CorruptStream if the stream has none."""
@@ -191,7 +195,7 @@ def find_latents(
         for i, size in enumerate(sizes[1:])
     ]
     op, halo = torch.tensor([operating_point], device=model.device), HALOS[len(shape)]
-    for tile in latents.tiles(shape):
+    for tile in model.tiles(shape):
         window = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(tile, shape, strict=True))
         x = channels_last(torch.stack([part(window) for part in features]).to(model.device))
         here = None if places is None else places[cut(window)]
