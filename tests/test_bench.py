@@ -81,13 +81,13 @@ def test_batches(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--batch", "2"]) == 0
     together = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {r["item"] for r in together} == {"0.png … 1.png"}
-    for name in ("inrcodec", "webp"):
+    for name in ("inrcodec-e0", "webp"):
         (whole, *_) = [r for r in together if r["codec"] == name]
         parts = [r for r in apart if r["codec"] == name and r["point"] == whole["point"]]
         size = sum(r["bytes"] for r in parts)
         assert whole["bpp"] == pytest.approx(8 * whole["bytes"] / (2 * 40 * SIDE))
-        assert whole["bytes"] == size if name == "webp" else 20 < size - whole["bytes"] < 60  # header and check sums
-        assert whole["psnr"] == pytest.approx(np.mean([r["psnr"] for r in parts]), abs=0.02 if name == "webp" else 0.3)
+        assert whole["bytes"] == size if name == "webp" else whole["bytes"] < size - 20  # one header
+        assert whole["psnr"] == pytest.approx(np.mean([r["psnr"] for r in parts]), abs=0.02)
 
 
 def test_only_alike_signals_make_a_batch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from conftest import picture
 from PIL import Image
 
-from inrcodec.bench import datasets, download
+from inrcodec.bench import datasets, download, metrics, ours
 from inrcodec.bench.model import Item, Source
 from inrcodec.errors import (
     InputNotFound,
@@ -23,6 +24,7 @@ from inrcodec.errors import (
     UnsupportedInput,
     UsageError,
 )
+from inrcodec.samples.array import ArrayFormat
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +175,21 @@ def test_era5_is_reanalysis_alone(tmp_path: Path) -> None:
     (source,) = datasets.sources("era5", tmp_path, None)
     item = datasets.read(source)
     assert (item.modality, item.unit, item.values.tolist()) == ("field", "K", [[4, 5], [6, 7]])
+
+
+def test_meshes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared is the inside; what we code is the distance to the mesh itself."""
+    monkeypatch.setattr(datasets, "MESH_SIDE", 24)
+    trimesh.creation.icosphere(3).export(tmp_path / "lucy.ply")
+    (found,) = datasets.sources("meshes", tmp_path, None)
+    item = datasets.read(found)
+    assert item.modality == "shape" and item.values.dtype == np.uint8 and max(item.values.shape) == 24
+    assert item.signal is not None and item.signal.shape == item.values.shape
+    assert isinstance(item.signal.format, ArrayFormat)
+    assert item.values.sum() == pytest.approx(4 / 3 * np.pi / item.signal.format.info["spacing"] ** 3, rel=0.05)
+    data = ours._encode(item, 60, 0, "pyramid", "tiny-solid", "cpu")
+    found_iou = metrics.measure(item, ours._decode(data, "shape", "cpu"), len(data))["iou"]
+    assert found_iou > 0.9 and found_iou < 1
 
 
 def test_shapes(tmp_path: Path) -> None:

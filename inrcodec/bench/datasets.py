@@ -31,12 +31,14 @@ from inrcodec.errors import (
 
 SPEECH_SECONDS = 3
 CLIP_FRAMES, CLIP_CROP, CLIP_SIDE = 24, 240, 128
+MESH_SIDE = 256  # samples along the longest axis of a mesh
 
 SUFFIXES: dict[str, Modality | None] = {
     **dict.fromkeys(formats.image.SUFFIXES, "image"),
     **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
     **dict.fromkeys((".avi", ".mp4", ".mkv", ".mov", ".webm", ".y4m"), "video"),
     **dict.fromkeys((".nii", ".nii.gz"), "volume"),
+    **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), "shape"),
     ".npy": None,  # a field or a volume, as its header says
 }
 
@@ -95,6 +97,7 @@ SETS = {
     "ucf101": _Set("video", ("ucf101_*.avi",), "video", _cut),
     "climate": _Set("climate", ("test.h5",), "field"),
     "volumes": _Set("volumes", HELD_OUT_VOLUMES, "volume", _volumes),
+    "meshes": _Set("shapes", ("armadillo.ply", "stanford_bunny.ply", "lucy.ply"), "shape"),
     "shapes": _Set("shapes", ("modelnet10_voxels32.h5",), "shape", _grids),
 }
 
@@ -201,6 +204,8 @@ def read(source: Source) -> Item:
         if len(kinds) > 1:
             raise UsageError(f"{source.name}: the signals of a batch must be alike, but there are {', '.join(kinds)}")
         return replace(items[0], name=source.name, values=np.stack([item.values for item in items]))
+    if source.modality == "shape" and source.index is None:
+        return _mesh(source)
     with _reading(source.path):
         values, rate = _READERS[source.modality](source)
         if not values.size:
@@ -272,6 +277,14 @@ def _clip(frames: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     box, size = (left, top, left + CLIP_CROP, top + CLIP_CROP), (CLIP_SIDE, CLIP_SIDE)
     chosen = (Image.fromarray(frame) for frame in frames[start : start + CLIP_FRAMES])
     return [np.asarray(image.resize(size, Image.Resampling.BICUBIC, box)) for image in chosen]
+
+
+def _mesh(source: Source) -> Item:
+    """Inside or outside on a grid of MESH_SIDE samples along the longest axis."""
+    with _reading(source.path):
+        signal = formats.shape.read(source.path, resolution=MESH_SIDE)
+        inside = (np.asarray(signal.values[...])[..., 0] > 0.5).astype(np.uint8)
+    return Item(source.name, "shape", inside, signal=signal)
 
 
 def _shape(source: Source) -> tuple[Values, float]:

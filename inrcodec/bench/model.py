@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from inrcodec.signal import Signal
+
 Modality = Literal["image", "audio", "field", "volume", "video", "shape"]
 
 Values = NDArray[Any]
@@ -19,7 +21,8 @@ Values = NDArray[Any]
 class Item:
     """One signal, as every codec of a run gets it.
 
-    rate: samples per second of audio, frames per second of video, else 0. unit: of a field's values, "K".
+    rate: samples per second of audio, frames per second of video, else 0. unit: of a field's values, "K". signal: what
+    our codec gets of a mesh, whose values are the occupancy of a grid; None where the values are the signal.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Item:
     values: Values
     rate: float = 0.0
     unit: str = ""
+    signal: Signal | None = None
 
     @property
     def positions(self) -> int:

@@ -75,6 +75,8 @@ def _qualities(method: str, info: ModelInfo | None, device: str) -> tuple[float,
 
 def signal_of(item: Item) -> Signal:
     """An item as the signal that its file would have become."""
+    if item.signal is not None:
+        return item.signal
     if item.modality == "audio":
         return Signal.sound(item.values, round(item.rate))
     if item.modality == "image":

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,9 @@ from inrcodec.bench.model import Curve, Row
 
 Pairs = dict[tuple[str, str], float | None]
 """(test, anchor) → a Bjøntegaard delta, None where the curves share too little."""
+
+TELLING: dict[str, tuple[str, str]] = {"audio": ("SNR, dB", "snr"), "shape": ("IoU", "iou")}
+"""The metric of a modality that says more than PSNR, and its heading."""
 
 MIDDLE = (0.1, 2.0)
 """bpp of the anchor: the range of rates that photographs are mostly coded at."""
@@ -35,15 +39,18 @@ def points(curves: list[Curve], rows: list[Row], unit: str) -> Table:
     alone = all(row.peak_memory for row in rows)
     timed = "" if alone else "; the seconds were taken beside other work, --timing takes them alone"
     table = Table(title=f"Means over {items} items{timed}", title_justify="left")
-    for name in ("codec", "point", unit, "PSNR, dB", "of mean MSE", "encode, s", "decode, s"):
+    heading, metric = TELLING.get(rows[0].modality, ("of mean MSE", ""))
+    for name in ("codec", "point", "bytes", unit, "PSNR, dB", heading, "encode, s", "decode, s"):
         table.add_column(name, justify="left" if name == "codec" else "right")
     for curve in (c for c in curves if not c.published):
         encoding, decoding = curve.encode_seconds or (), curve.decode_seconds or ()
         columns = zip(curve.points, curve.rate, curve.psnr, encoding, decoding, strict=True)
         for k, (point, rate, psnr, encode, decode) in enumerate(columns):
             name = "" if k else curve.codec
-            pooled = metrics.psnr_of_mean_mse([r for r in rows if (r.codec, r.point) == (curve.codec, point)])
-            figures = (f"{rate:.4f}", f"{psnr:.3f}", f"{pooled:.3f}", f"{encode:.3f}", f"{decode:.3f}")
+            own = [r for r in rows if (r.codec, r.point) == (curve.codec, point)]
+            more = fmean(r.metrics[metric] for r in own) if metric else metrics.psnr_of_mean_mse(own)
+            size = fmean(r.bytes for r in own)
+            figures = (f"{size:.0f}", f"{rate:.4f}", f"{psnr:.3f}", f"{more:.3f}", f"{encode:.3f}", f"{decode:.3f}")
             table.add_row(name, f"{point:g}", *figures)
         table.add_section()
     return table

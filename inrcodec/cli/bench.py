@@ -25,7 +25,7 @@ Dataset = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME",
-        help="kodak, cifar10, librispeech, librispeech-other, era5, climate, ucf101, volumes, shapes; or a path.",
+        help="kodak, cifar10, librispeech, librispeech-other, era5, climate, ucf101, volumes, shapes, meshes; a path.",
         rich_help_panel=MEASURED,
     ),
 ]
