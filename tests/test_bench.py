@@ -64,19 +64,9 @@ def test_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 def test_batches(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One stream of ours for all pictures, a file each of others; rates and PSNR are means over the pictures."""
-    command = [
-        "bench",
-        "--dataset",
-        str(folder),
-        "--codec",
-        "inrcodec,webp",
-        "--quality",
-        "60",
-        "--jobs",
-        "1",
-        "--json",
-    ]
-    assert main([*command, "--model", "tiny"]) == 0
+    command = ["bench", "--dataset", str(folder), "--codec", "inrcodec-e0,webp", "--quality", "60", "--jobs", "1"]
+    command += ["--effort", "0", "--model", "tiny", "--json"]
+    assert main(command) == 0
     apart = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert main([*command, "--batch", "2"]) == 0
     together = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
