@@ -19,7 +19,7 @@ from inrcodec.errors import (
     UsageError,
 )
 from inrcodec.formats import distance, shape
-from inrcodec.formats.distance import BAND, TAU, Grid
+from inrcodec.formats.distance import BAND, CELL, TAU, Grid
 
 CENTRE = np.array([30.0, -7.0, 500.0])  # x, y, z
 
@@ -82,15 +82,15 @@ def test_triangles_without_an_area_change_nothing() -> None:
     np.testing.assert_allclose(distance.from_mesh(more, grid), distance.from_mesh(box, grid), atol=1e-4)
 
 
-def test_a_grid_leaves_two_samples_around() -> None:
+def test_a_grid_leaves_two_samples_around_and_holds_whole_cells() -> None:
     for scale in (1e-12, 0.37, 1e9):
         bounds = np.array([[-1, 5, 7.77], [1.234, 5.1, 9]]) * scale
         grid = Grid.around(bounds, 100)
         low, step = np.array(grid.origin), grid.spacing[0]
         high = low + step * (np.array(grid.shape) - 1)
-        assert max(grid.shape) == 100
+        assert max(grid.shape) == 100 and sorted(n % CELL for n in grid.shape)[:2] == [0, 0]
         margins = np.concatenate([bounds[0, ::-1] - low, high - bounds[1, ::-1]]) / step
-        assert margins.min() > 1.98 and margins.max() < 3.02
+        assert margins.min() > 1.98 and margins.max() < 3.02 + CELL / 2
 
 
 def test_features_are_half_at_the_surface_and_saturate() -> None:

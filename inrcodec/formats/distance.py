@@ -21,6 +21,7 @@ TAU = 2.0
 BAND = 4 * TAU  # distances are exact up to here, and cut off beyond
 MARGIN = 2  # samples around the box of a mesh
 BLOCK = 4  # samples a side of the blocks that are told apart first into near and far from the surface
+CELL = 16  # samples a side of a cell of the coarsest latents
 CHUNK = 1 << 20  # samples looked at together
 
 
@@ -34,7 +35,8 @@ class Grid:
 
     @classmethod
     def around(cls, bounds: NDArray[np.floating], resolution: int) -> "Grid":
-        """Cubic samples around the box [[x, y, z] lowest, highest], `resolution` along its longest axis.
+        """Cubic samples around the box [[x, y, z] lowest, highest], `resolution` along its longest axis, whole cells along
+        the others.
 
         The numbers are rounded, upwards or by less than 1/100 of a sample, since streams store them.
         """
@@ -43,7 +45,9 @@ class Grid:
         finest = extent.max() / (resolution - 1 - 2 * MARGIN)
         digits = 4 - int(np.floor(np.log10(finest)))
         spacing = round(float(finest) + 0.5 * 10.0**-digits, digits)
-        shape = tuple(int(n) for n in np.ceil(extent / spacing - 1e-3) + 1 + 2 * MARGIN)
+        least = np.ceil(extent / spacing - 1e-3) + 1 + 2 * MARGIN
+        whole = np.ceil(least / CELL) * CELL  # networks are trained on whole cells, and empty space is cheap
+        shape = tuple(int(n) for n in np.where(whole <= resolution, whole, least))
         first = (low + high) / 2 - (np.array(shape) - 1) / 2 * spacing
         return cls(tuple(round(float(x), digits - 2) for x in first), (spacing,) * 3, shape)
 
