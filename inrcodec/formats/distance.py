@@ -35,8 +35,9 @@ class Grid:
 
     @classmethod
     def around(cls, bounds: NDArray[np.floating], resolution: int) -> "Grid":
-        """Cubic samples around the box [[x, y, z] lowest, highest], `resolution` along its longest axis, whole cells along
-        the others.
+        """Cubic samples around the box [[x, y, z] lowest, highest], `resolution` along its longest axis.
+
+        Along the others there are whole cells.
 
         The numbers are rounded, upwards or by less than 1/100 of a sample, since streams store them.
         """
