@@ -27,10 +27,10 @@ def logistic_tails() -> NDArray[np.int32]:
 
 
 def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
-    """All networks as the safetensors file that `PyramidModel.from_bytes` takes."""
+    """All networks as the safetensors file that `PyramidModel.from_bytes` takes; real numbers as float16."""
     tensors: dict[str, torch.Tensor] = {}
     for part in ("synthesis", "analysis", "head"):
-        tensors |= {f"{part}.{k}": v for k, v in getattr(net, part).state_dict().items()}
+        tensors |= {f"{part}.{k}": v.half() for k, v in getattr(net, part).state_dict().items()}
     for name, layer in net.prior.named_modules():
         if isinstance(layer, TrainableLayer):
             tensors |= {f"prior.{name}.{part}": value for part, value in layer.export().items()}
