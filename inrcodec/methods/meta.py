@@ -29,8 +29,7 @@ EFFORT = ((0.1, 0), (0.2, 0), (0.3, 0), (0.5, 0), (0.8, 0), (1.0, 0), (1.0, 20),
 
 PLAIN = 5  # the highest effort without Adam
 
-TOGETHER = {"cpu": 8}  # patches that are adapted at once: more fall out of the caches of a CPU
-ELSEWHERE = 256
+TOGETHER, ON_CPU = 256, 8  # patches that are adapted at once: more than a few fall out of the caches of a CPU
 
 
 def least_sections(header: Header) -> int:
@@ -74,7 +73,7 @@ class MetaModel(nn.Module):
     @property
     def together(self) -> int:
         """Patches that are adapted at once."""
-        return TOGETHER.get(self.device.type, ELSEWHERE)
+        return ON_CPU if self.device.type == "cpu" else TOGETHER
 
     @property
     def points(self) -> int:
