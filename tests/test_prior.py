@@ -18,8 +18,8 @@ from inrcodec.priors.context import (
 )
 
 CONFIGS = {
-    1: PriorConfig(1, ((1,), (1,), (2,)), (4, 6, 4)),
-    2: PriorConfig(2, ((3, 6), (3, 6), (4, 8)), (8, 6, 4)),
+    1: PriorConfig(1, ((1,), (1,), (2,)), (4, 6, 4), magnitudes=True),
+    2: PriorConfig(2, ((3, 6), (3, 6), (4, 8)), (8, 6, 4), magnitudes=True),
     3: PriorConfig(3, ((7, 7), (8, 8)), (4, 4)),
 }
 SHAPES = {1: (45,), 2: (37, 22), 3: (9, 6, 11)}

@@ -45,6 +45,7 @@ class PyramidConfig:
     colour: tuple[tuple[float, ...], ...] = field(
         default=((0.57735, 0.57735, 0.57735), (0.707107, 0.0, -0.707107), (-0.408248, 0.816497, -0.408248))
     )
+    magnitudes: bool = False  # the prior sees the magnitudes of symbols beside their values
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
     @classmethod
@@ -72,7 +73,7 @@ class PyramidConfig:
         per_channel = [self.latents(i) // self.channels for i in range(self.levels)]
         rest = self.channels - 1
         groups = tuple((n, n * rest) if rest else (n,) for n in per_channel)
-        return PriorConfig(self.dims, groups, self.prior_widths)
+        return PriorConfig(self.dims, groups, self.prior_widths, self.magnitudes)
 
 
 def cell_regions(sizes: list[tuple[int, ...]], window: Window, margin: int, stop: int = 0) -> dict[int, Window]:

@@ -71,6 +71,19 @@ class PriorConfig:
     dims: int
     groups: tuple[tuple[int, ...], ...]  # latents per group, per level: ((3, 6), …, (4, 8)) for RGB
     widths: tuple[int, ...]
+    magnitudes: bool = False  # the context sees the magnitude of every symbol beside its value
+
+    def inputs(self, symbols: int) -> int:
+        """Channels in which a context sees so many symbols of a cell."""
+        return symbols * (1 + self.magnitudes)
+
+    def seen(self, symbols: Tensor, rounding: Rounding) -> Tensor:
+        """Symbols [B, n, *grid] → what a context sees of them, [B, inputs(n), *grid].
+
+        A layer cannot add up the magnitudes of signed neighbours: its sum comes before its clamp.
+        """
+        values = rounding(compand(symbols))
+        return torch.cat([values, values.abs()], 1) if self.magnitudes else values
 
 
 class IntegerLayer(nn.Module):
@@ -132,13 +145,14 @@ class LevelPrior(nn.Module):
     def __init__(self, config: PriorConfig, level: int, layer: Layer):
         super().__init__()
         d, groups, w = config.dims, config.groups[level], config.widths[level]
-        n = sum(groups)
+        seen = config.inputs(sum(groups))
         coarsest = level + 1 == len(config.widths)
         above = 1 if coarsest else config.widths[level + 1]
-        self.spatial = nn.ModuleList(layer(d, above + n * k, w, 3) for k in range(2**d))
+        self.spatial = nn.ModuleList(layer(d, above + k * seen, w, 3) for k in range(2**d))
         self.pointwise = nn.ModuleList(layer(d, w, w, 1) for _ in range(2**d))
         self.joins = nn.ModuleList(
-            nn.ModuleList(layer(d, w + sum(groups[:g]), w // 2, 1) for g in range(1, len(groups))) for _ in range(2**d)
+            nn.ModuleList(layer(d, w + config.inputs(sum(groups[:g])), w // 2, 1) for g in range(1, len(groups)))
+            for _ in range(2**d)
         )
         self.heads = nn.ModuleList(
             nn.ModuleList(layer(d, w // 2 if g else w, 2 * c, 1, head=True) for g, c in enumerate(groups))
@@ -146,7 +160,7 @@ class LevelPrior(nn.Module):
         )
         if level > 0:  # what the next finer level sees of this one and of all coarser ones
             self.state_up = layer(d, above, 2**d * (w // 2), 1)
-            self.state_in = layer(d, w // 2 + n, w, 3)
+            self.state_in = layer(d, w // 2 + seen, w, 3)
             self.state_out = layer(d, w, w, 3)
 
 
@@ -185,12 +199,12 @@ class ContextPrior(nn.Module):
                 heads: nn.ModuleList = net.heads[k]  # type: ignore[assignment]
                 joins: nn.ModuleList = net.joins[k]  # type: ignore[assignment]
                 for g, head in enumerate(heads):
-                    known = [rounding(compand(y)) for y in groups]
+                    known = [self.config.seen(y, rounding) for y in groups]
                     features = joins[g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
                     mean, index = head(features, condition, rounding).chunk(2, 1)
                     groups.append(code(i, k, g, mean, index.clamp(0, SCALES - 1)))
                 parts.append(torch.cat(groups, 1))
-                seen.append(rounding(compand(parts[-1])))
+                seen.append(self.config.seen(parts[-1], rounding))
             latents.insert(0, merge_phases(parts, sizes[i + 1]))
             if i > stop:
                 up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])

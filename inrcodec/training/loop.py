@@ -2,7 +2,7 @@
 
 Crops, log λ uniform over the whole range, straight-through rounding for the synthesis and the context, noise for the
 rate; the loss of each sample is divided by its own value, so that every rate counts alike. Constant learning rate,
-then a linear decay over the last part of the run.
+then a linear decay over the last part of the run. The first steps of a network from nothing may train its prior alone.
 """
 
 import copy
@@ -25,13 +25,17 @@ from inrcodec.errors import UsageError
 from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
-from inrcodec.training import data, export, fields, shapes
+from inrcodec.training import data, export, fields, growth, shapes, skeleton
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
 from inrcodec.window import Shape
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, figures)"""
+
+
+ALONE = 6.0
+"""How much faster a prior learns while it is trained alone."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Recipe:
     modality: str = "image"
     description: str = ""  # one line for `inrcodec models`
     decay: float = 0.35  # share of the steps at the end over which the learning rate falls to zero
+    skeleton: int = 0  # steps at the start that train the prior alone, beside the wavelet
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
@@ -60,7 +65,7 @@ class Recipe:
     range: tuple[float, float] | None = None  # kelvin that features 0 and 1 stand for, of a network for temperatures
     span: float = 1.0  # features that the range of plain numbers is spread over when they are coded
     skip: tuple[str, ...] = ()  # files with one of these in their names are left out: those that tests need
-    start: str = ""  # the name of an installed model to go on from; the network may have more blocks than it
+    start: str = ""  # the name of an installed model to go on from; it may lack blocks, and magnitudes
     network: PyramidConfig = PyramidConfig()
 
     @classmethod
@@ -91,19 +96,25 @@ class Recipe:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
+    if step < recipe.skeleton:
+        return ALONE * recipe.rate * min(1.0, (step + 1) / 50, 2 * (1 - step / recipe.skeleton))
     left = (recipe.steps - step) / (recipe.decay * recipe.steps)
-    return recipe.rate * min(1.0, (step + 1) / 100, left)
+    return recipe.rate * min(1.0, (step - recipe.skeleton + 1) / 100, left)
 
 
 def training_loss(
-    net: Trainee, x: Tensor, op: Tensor, noisy: bool, places: Tensor | None = None
+    net: Trainee, x: Tensor, op: Tensor, noisy: bool, places: Tensor | None = None, alone: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-like loss (scalar), rate [B], MSE [B] of a batch x [B, C, *grid]."""
+    """Log-like loss (scalar), rate [B], MSE [B] of a batch x [B, C, *grid]; alone: of the wavelet and the prior."""
 
     def noise(y: Tensor) -> Tensor:
         return y + torch.rand_like(y) - 0.5
 
-    y, decoded, _ = net.analysis(x, op, net.synthesis, noise if noisy else straight_through, places)
+    quantise = noise if noisy else straight_through
+    if alone:
+        y, decoded = skeleton.code(net.synthesis, x, op, quantise)
+    else:
+        y, decoded, _ = net.analysis(x, op, net.synthesis, quantise, places)
     shape = tuple(x.shape[2:])
     bits = estimated_bits(net.prior, [straight_through(v) for v in y], [noise(v) for v in y], shape, op)
     loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
@@ -138,7 +149,7 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     torch.manual_seed(recipe.seed)
     net = Trainee(recipe.network)
     if recipe.start:
-        grow(net, export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start))))
+        growth.grow(net, export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start))))
     net = weights_last(net)
     average = copy.deepcopy(net)
     optimiser = Optimiser(net.codec, recipe.ratio)
@@ -147,6 +158,11 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     path, start = out / "checkpoint.safetensors", 0
     if path.exists():
         start = restore(path, net, average, optimiser)
+    elif recipe.skeleton:
+        if recipe.network.sphere:
+            raise UsageError("on the sphere there is no training of the prior alone: skeleton must be 0")
+        for each in (net, average):
+            skeleton.prepare(each, supply.batch(16, recipe.side(recipe.crop), 9_000_007)[0])
     clock, rates, mses = time.monotonic(), [], []
     for step in range(start, recipe.steps):
         if step % 50 == 0:
@@ -155,7 +171,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         x, places = supply.batch(recipe.batch, recipe.side(recipe.crop), step)
         x = channels_last(x)
         op = (torch.rand(recipe.batch) ** recipe.low_rates * OPERATING_POINTS).long()
-        loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps, places)
+        noisy, alone = step < recipe.noise * recipe.steps, step < recipe.skeleton
+        loss, rate, mse = training_loss(net, x, op, noisy, places, alone)
         net.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(net.codec.parameters(), 1.0)
@@ -179,20 +196,6 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
             progress(step + 1, recipe.steps, f"{bpp:.3f} bpp {-10 * math.log10(error):.2f} dB")
     average.refresh()
     return average
-
-
-@torch.no_grad()
-def grow(net: Trainee, model: Trainee) -> None:
-    """Take over the weights of a model; blocks that it lacks start as the identity. Raises UsageError."""
-    try:
-        missing = net.load_state_dict(model.state_dict(), strict=False)
-    except RuntimeError as error:
-        raise UsageError(f"the network does not continue the model: {str(error).splitlines()[-1].strip()}") from None
-    new = [name for name in missing.missing_keys if ".conv2." in name]
-    if missing.unexpected_keys or len(missing.missing_keys) != 3 * len(new):  # conv1, conv2, film
-        raise UsageError(f"the network does not continue the model: {missing.missing_keys} {missing.unexpected_keys}")
-    for name in new:
-        net.get_parameter(name).zero_()
 
 
 @torch.no_grad()

@@ -49,7 +49,9 @@ class Optimiser:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         for parameters, buffer in zip(self.groups, self.buffers, strict=True):
-            g = torch.stack([p.grad.flatten(1) for p in parameters if p.grad is not None])
+            if all(p.grad is None for p in parameters):
+                continue
+            g = torch.stack([(torch.zeros_like(p) if p.grad is None else p.grad).flatten(1) for p in parameters])
             buffer.lerp_(g, 1 - self.momentum)
             update = orthogonalise(g.lerp(buffer, self.momentum))
             scale = lr * self.ratio * 0.2 * max(update.shape[1:]) ** 0.5 / 10
@@ -62,8 +64,8 @@ class Optimiser:
     def state(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs."""
         out = {f"muon.{k}": buffer for k, buffer in enumerate(self.buffers)}
-        for k, state in enumerate(self.adam.state.values()):
-            out |= {f"adam.{k}.{name}": value for name, value in state.items()}
+        for k, p in enumerate(self.adam.param_groups[0]["params"]):
+            out |= {f"adam.{k}.{name}": value for name, value in self.adam.state.get(p, {}).items()}
         return out
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -71,5 +73,6 @@ class Optimiser:
             buffer.copy_(tensors[f"muon.{k}"])
         parameters = self.adam.param_groups[0]["params"]
         for k, p in enumerate(parameters):
-            names = ("step", "exp_avg", "exp_avg_sq")
-            self.adam.state[p] = {name: tensors[f"adam.{k}.{name}"].clone() for name in names}
+            if f"adam.{k}.step" in tensors:  # or it has had no gradient yet
+                names = ("step", "exp_avg", "exp_avg_sq")
+                self.adam.state[p] = {name: tensors[f"adam.{k}.{name}"].clone() for name in names}
