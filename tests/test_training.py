@@ -19,7 +19,8 @@ from inrcodec.training import export, growth, loop, pipeline, skeleton
 from inrcodec.training.loop import Recipe
 from inrcodec.training.networks import Trainee
 
-NETWORK = PyramidConfig(widths=(16, 16, 16), blocks=(1, 0, 0), prior_widths=(16, 16, 16), magnitudes=True)
+SIZES = {"widths": (16, 16, 16), "blocks": (1, 0, 0), "prior_widths": (16, 16, 16)}
+NETWORK = PyramidConfig(**SIZES, in_steps=True, magnitudes=True)  # type: ignore[arg-type]
 RECIPE = Recipe("small", 6, batch=2, crop=32, valid_crop=32, skeleton=4, checkpoint=3, head_steps=2, network=NETWORK)
 
 
@@ -90,9 +91,9 @@ def test_a_network_grows_without_changing_what_it_does() -> None:
         net.refresh()
     a, b = (net.analysis(x, op, net.synthesis, half_up) for net in (small, large))
     assert torch.equal(a[1], b[1]) and all(torch.equal(y, z) for y, z in zip(a[0], b[0], strict=True))
-    for other in (replace(NETWORK, widths=(16, 16, 32)), replace(NETWORK, blocks=(0, 0, 0))):
+    for change in ({"widths": (16, 16, 32)}, {"blocks": (0, 0, 0)}, {"in_steps": False}):
         with pytest.raises(UsageError, match="does not continue the model"):
-            growth.grow(Trainee(other), small)
+            growth.grow(Trainee(replace(NETWORK, **change)), small)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

@@ -4,7 +4,7 @@ Decoding at level i, from features h and a signal estimate r at stride 2^i:
 
     1. z_i = y_i / gain_i(λ)
     2. h ← up(h) + in_i(z_i, r); h ← residual blocks, conditioned on λ
-    3. r ← inverse wavelet step of (r, detail bands of z_i) + correction_i(h)
+    3. r ← inverse wavelet step of (r, detail bands of z_i) + unit_i(λ) · correction_i(h)
 
 The wavelet is the skeleton; the networks are what training adds. `Analysis` is the mirror image: bottom-up features
 and the forward wavelet give the amortised start of y.
@@ -45,6 +45,7 @@ class PyramidConfig:
     colour: tuple[tuple[float, ...], ...] = field(
         default=((0.57735, 0.57735, 0.57735), (0.707107, 0.0, -0.707107), (-0.408248, 0.816497, -0.408248))
     )
+    in_steps: bool = False  # corrections count in quantisation steps, so they shrink as the rate grows
     magnitudes: bool = False  # the prior sees the magnitudes of symbols beside their values
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
@@ -224,6 +225,13 @@ class Synthesis(nn.Module):
         a, b, c = self.gain_log[level, : self.config.latents(level)].unbind(-1)
         return with_axes(torch.exp(a + t[:, :1] * b + t[:, 1:] * c), self.config.dims)
 
+    def unit(self, level: int, op: Tensor) -> Tensor | float:
+        """What a correction of one is worth: 1, or the quantisation step of each channel, [B, C, 1, …]."""
+        c = self.config
+        if not c.in_steps:
+            return 1.0
+        return self.gain(level, op).log().unflatten(1, (c.channels, -1)).mean(2).neg().exp()
+
     def step(
         self,
         i: int,
@@ -246,7 +254,7 @@ class Synthesis(nn.Module):
         for block in self.blocks[i]:  # type: ignore[attr-defined]
             h = block(h, embed(op))
         r = wavelet.synthesise([r, *details.unbind(2)], size)
-        return h, r + depth_to_space(self.correct[i](h), size)
+        return h, r + self.unit(i, op) * depth_to_space(self.correct[i](h), size)
 
     def rise(self, i: int, h: Tensor, size: tuple[int, ...]) -> Tensor:
         """Features of level i → start of the features of level i − 1 on its grid `size`."""
@@ -347,8 +355,9 @@ class Analysis(nn.Module):
         latents: list[Tensor] = []
         for i in reversed(range(c.levels)):
             seen = torch.zeros_like(features[i]) if h is None else h
-            y = torch.stack(bands[i], 2).flatten(1, 2) + self.leave[i](torch.cat([features[i], seen], 1))
-            latents.insert(0, y * synthesis.gain(i, op))
+            y, change = torch.stack(bands[i], 2).flatten(1, 2), self.leave[i](torch.cat([features[i], seen], 1))
+            gain = synthesis.gain(i, op)
+            latents.insert(0, y * gain + change if c.in_steps else (y + change) * gain)
             cells = tuple((0, n) for n in sizes[i + 1])
             place = synthesis.place(i, places, cells)
             h, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i], place)

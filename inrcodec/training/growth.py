@@ -14,6 +14,8 @@ def grow(net: Trainee, model: Trainee) -> None:
 
     Blocks that it lacks start as the identity, magnitudes that its prior does not see with weights of zero.
     """
+    if net.synthesis.config.in_steps != model.synthesis.config.in_steps:
+        raise UsageError("the network does not continue the model: in_steps must be the same")
     state = model.state_dict()
     if net.prior.config.magnitudes and not model.prior.config.magnitudes:
         _add_magnitudes(state, net.prior.config)

@@ -34,7 +34,7 @@ Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, figures)"""
 
 
-ALONE = 6.0
+ALONE = 2.5
 """How much faster a prior learns while it is trained alone."""
 
 
@@ -51,6 +51,7 @@ class Recipe:
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
+    large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
     ratio: float = 15.0
@@ -83,9 +84,16 @@ class Recipe:
         """A crop, as samples of each axis."""
         return (crop,) * self.network.dims if isinstance(crop, int) else crop
 
+    def draw(self, step: int) -> tuple[int, Shape]:
+        """How many crops a step takes, and their size."""
+        crop = self.side(self.crop)
+        if data.generator(step).random() >= self.large:
+            return self.batch, crop
+        return max(1, self.batch >> len(crop)), tuple(2 * n for n in crop)
+
     def supply(self, folder: Path) -> data.Supply:
         """Where the signals come from. Raises NothingToDo."""
-        crop = self.side(self.crop)
+        crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
         if self.modality == "field":
             assert self.range is not None, "a network on the sphere needs a range"
             return fields.load(folder, self.variable, self.valid_share, self.range, self.skip)
@@ -168,9 +176,9 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         if step % 50 == 0:
             net.refresh()
         torch.manual_seed(recipe.seed * 1_000_003 + step)
-        x, places = supply.batch(recipe.batch, recipe.side(recipe.crop), step)
+        x, places = supply.batch(*recipe.draw(step), step)
         x = channels_last(x)
-        op = (torch.rand(recipe.batch) ** recipe.low_rates * OPERATING_POINTS).long()
+        op = (torch.rand(len(x)) ** recipe.low_rates * OPERATING_POINTS).long()
         noisy, alone = step < recipe.noise * recipe.steps, step < recipe.skeleton
         loss, rate, mse = training_loss(net, x, op, noisy, places, alone)
         net.zero_grad()
