@@ -1,4 +1,4 @@
-"""Grids of latents ⇄ bytes, tile by tile. `write_symbols` and `read_symbols` mirror each other.
+"""Grids of latents ⇄ bytes, tile by tile. `write_symbols` and `CodedLatents` mirror each other.
 
 A large grid is cut into tiles for the entropy coder and for the search; the synthesis knows of no tiles, so there are
 no seams.
@@ -17,6 +17,7 @@ from torch import Tensor
 from inrcodec import entropy
 from inrcodec.errors import CorruptStream
 from inrcodec.fields.grids import Index, cut, grid_sizes, phases, split_phases
+from inrcodec.fields.pyramid import cell_regions
 from inrcodec.priors.tables import LARGEST, UNIFORM
 from inrcodec.window import Window
 
@@ -153,35 +154,59 @@ def write_symbols(
     return out
 
 
-def read_symbols(
-    model: "PyramidModel",
-    sections: Sequence[Sequence[bytes | None]],
-    shape: tuple[int, ...],
-    operating_point: int,
-    first_only: bool,
-    runs: int = SECTIONS,
-) -> Latents:
-    """The inverse of `write_symbols`; with fewer than all sections, the finest levels stay zero.
+class CodedLatents:
+    """The latents of one plane of a stream: a tile is decoded when something that depends on it is asked for.
 
-    None is a section that is lost, and the finer ones of its tile with it.
-
-    Raises CorruptStream.
+    sections: [section, coarse to fine][tile] → bytes, as of `write_symbols`; with fewer than all sections, the finest
+    levels stay zero. None is a section that is lost, and the finer ones of its tile with it.
     """
-    levels = model.config.levels
-    sizes = grid_sizes(shape, levels)
-    latents = [torch.zeros(model.config.latents(i), *size, dtype=torch.int16) for i, size in enumerate(sizes[1:])]
-    op = torch.tensor([operating_point], device=model.device)
-    for t, tile in enumerate(tiles(shape)):
+
+    def __init__(
+        self,
+        model: "PyramidModel",
+        sections: Sequence[Sequence[bytes | None]],
+        shape: tuple[int, ...],
+        operating_point: int,
+        first_only: bool,
+        runs: int = SECTIONS,
+    ):
+        self.model, self.sections, self.first_only, self.runs = model, sections, first_only, runs
+        self.op = torch.tensor([operating_point], device=model.device)
+        self.sizes = grid_sizes(shape, model.config.levels)
+        self.left = dict(enumerate(tiles(shape)))
+        counts = map(model.config.latents, range(model.config.levels))
+        self.found = [torch.zeros(n, *size, dtype=torch.int16) for n, size in zip(counts, self.sizes[1:], strict=True)]
+
+    def whole(self) -> Latents:
+        """All of them. Raises CorruptStream."""
+        return self.around(tuple((0, n) for n in self.sizes[0]))
+
+    def around(self, window: Window) -> Latents:
+        """The grids of the whole plane, in which those that a window of samples depends on are decoded.
+
+        Raises CorruptStream.
+        """
+        regions = cell_regions(self.sizes, window, self.model.config.margin)
+        for t, tile in list(self.left.items()):
+            if any(_meet(cells_under(tile, level), region) for level, region in regions.items()):
+                self._decode(t, tile)
+                del self.left[t]
+        return self.found
+
+    def _decode(self, t: int, tile: Window) -> None:
         size = tuple(b - a for a, b in tile)
-        intact = _intact(tiles_of[t] for tiles_of in sections)
+        intact = _intact(tiles_of[t] for tiles_of in self.sections)
         if not intact:
-            continue
-        reader = _Reader(model, intact, size, first_only, runs)
-        stop = runs - len(intact)
+            return
+        reader = _Reader(self.model, intact, size, self.first_only, self.runs)
+        stop = self.runs - len(intact)
         with torch.no_grad():
-            found = model.prior.walk(size, op, reader, stop=stop)
+            found = self.model.prior.walk(size, self.op, reader, stop=stop)
         for decoder in reader.decoders:
             decoder.finish()
-        for whole, part in zip(_tile_of(latents, tile)[stop:], found, strict=True):
+        for whole, part in zip(_tile_of(self.found, tile)[stop:], found, strict=True):
             whole.copy_(part[0])
-    return latents
+
+
+def _meet(a: Window, b: Window) -> bool:
+    return all(start < other_stop and other < stop for (start, stop), (other, other_stop) in zip(a, b, strict=True))

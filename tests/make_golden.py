@@ -137,7 +137,7 @@ def symbols_digest(data: bytes) -> str:
 def pyramid_symbols(data: bytes) -> Iterator[NDArray[np.integer]]:
     for item in range(int(str(codec.describe(data).get("items", 1)))):
         for plane in codec.open_field(data, item=item).planes:
-            yield from (latents.numpy() for latents in plane)
+            yield from (latents.numpy() for latents in plane.whole())
 
 
 def meta_symbols(data: bytes) -> Iterator[NDArray[np.integer]]:

@@ -107,7 +107,7 @@ def test_threads_and_precision_do_not_change_symbols() -> None:
     grouped = [[s] for s in sections]
 
     def symbols() -> list[torch.Tensor]:
-        return latent_grids.read_symbols(model, grouped, header.shape, header.operating_point, False)
+        return latent_grids.CodedLatents(model, grouped, header.shape, header.operating_point, False).whole()
 
     reference = symbols()
     try:
@@ -125,7 +125,9 @@ def test_rewriting_decoded_symbols_gives_the_same_bytes() -> None:
     data = encode(picture(50, 70), quality=95)
     header, sections = container.read(data)
     model = basemodels.load(basemodels.by_name("tiny"), "cpu")
-    latents = latent_grids.read_symbols(model, [[s] for s in sections], header.shape, header.operating_point, False)
+    latents = latent_grids.CodedLatents(
+        model, [[s] for s in sections], header.shape, header.operating_point, False
+    ).whole()
     again = latent_grids.write_symbols(model, latents, header.shape, header.operating_point, False)
     assert [s for (s,) in again] == sections
 
@@ -139,8 +141,20 @@ def test_extreme_latents_survive() -> None:
         for i, size in enumerate(latent_grids.grid_sizes(shape, model.config.levels)[1:])
     ]
     sections = latent_grids.write_symbols(model, latents, shape, 3, False)
-    for a, b in zip(latents, latent_grids.read_symbols(model, sections, shape, 3, False), strict=True):
+    for a, b in zip(latents, latent_grids.CodedLatents(model, sections, shape, 3, False).whole(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_region_decodes_the_tiles_it_depends_on_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(latent_grids.TILES, 2, 32)
+    data = encode(picture(40, 400), effort=0)
+    whole = inrcodec.decode(data)
+    field = inrcodec.open_field(data)
+    coded = field.planes[0]  # type: ignore[attr-defined]
+    assert len(coded.left) == 26
+    part = field.samples(region=(0, 8, 20, 24))
+    assert 0 < len(coded.left) < 26
+    np.testing.assert_array_equal(part, whole[8:32, :20])
 
 
 def test_preview_of_every_prefix() -> None:

@@ -74,7 +74,7 @@ def latents_of(sections: list[bytes | None], header: container.Header) -> NDArra
     """One number for every latent: [plane, tile, level, …] as nested arrays, levels coarse to fine."""
     field = stream.read(header, sections, basemodels.load(basemodels.by_id(header.model_id), "cpu"))
     out = np.empty((PLANES, TILES, LEVELS), object)
-    for p, plane in enumerate(field.planes):  # type: ignore[attr-defined]
+    for p, plane in enumerate(coded.whole() for coded in field.planes):  # type: ignore[attr-defined]
         groups = [plane[2:], plane[1:2], plane[:1]]  # as in the sections
         first = [2, 1, 0]
         for k, (group, finest) in enumerate(zip(groups, first, strict=True)):

@@ -12,7 +12,7 @@ from inrcodec.signal import SampleFormat
 from inrcodec.window import Window
 
 if TYPE_CHECKING:
-    from inrcodec.latents import Latents
+    from inrcodec.latents import CodedLatents
     from inrcodec.methods.pyramid import PyramidModel
 
 SEAM = 3  # columns that are repeated on either side of a grid that goes around the globe
@@ -28,7 +28,7 @@ class PyramidField(Field):
         shape: tuple[int, ...],
         point: int,
         form: SampleFormat,
-        planes: list["Latents"],
+        planes: list["CodedLatents"],
         places: Tensor | None = None,
         item: int = 0,
     ):
@@ -83,8 +83,10 @@ class PyramidField(Field):
         whole = self.shape[-1] >= SEAM and len(longitude) == 2
         return whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
 
-    def _synthesis(self, latents: "Latents", window: Window) -> tuple[Tensor, Tensor, Window]:
-        return self.model.synthesis([y[None] for y in latents], self._op, self.shape, window, places=self.places)
+    def _synthesis(self, latents: "CodedLatents", window: Window) -> tuple[Tensor, Tensor, Window]:
+        return self.model.synthesis(
+            [y[None] for y in latents.around(window)], self._op, self.shape, window, places=self.places
+        )
 
     def _context(self, plane: int, window: Window) -> tuple[tuple[int, ...], Tensor, Tensor]:
         """Start, r and g of a region around a window; the last one is kept."""

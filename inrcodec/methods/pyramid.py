@@ -25,7 +25,7 @@ from inrcodec.fields.grids import channels_last, compact_tiles, cut, grid_sizes,
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
 from inrcodec.fields.pyramidfield import PyramidField
-from inrcodec.latents import Latents, cells_under, tile_count
+from inrcodec.latents import CodedLatents, Latents, cells_under, tile_count
 from inrcodec.methods.method import Progress, plane_features
 from inrcodec.priors.context import OPERATING_POINTS, ContextPrior, IntegerLayer, half_up
 from inrcodec.priors.tables import LARGEST, LatentTables
@@ -143,7 +143,7 @@ class PyramidModel(nn.Module):
         """The inverse of `write`, of one item; sections that a prefix lacks, or that are None and lost, leave the
         finest latents at zero.
 
-        Raises CorruptStream, TruncatedStream.
+        Raises TruncatedStream; the field raises CorruptStream when it is evaluated.
         """
         planes, tiles, runs = form.planes, tile_count(header.shape), _runs(header)
         per_run = len(planes) * tiles
@@ -156,7 +156,7 @@ class PyramidModel(nn.Module):
         for p, channels in enumerate(planes):
             own = [sections[k * per_run + p * tiles : k * per_run + (p + 1) * tiles] for k in range(whole)]
             single = len(channels) < self.channels
-            found.append(latents.read_symbols(self, own, header.shape, header.operating_point, single, runs))
+            found.append(CodedLatents(self, own, header.shape, header.operating_point, single, runs))
         places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
 
