@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inrcodec.fields.grids import split_phases, with_axes
+from inrcodec.fields.grids import cut, grid_sizes, phase_window, phases, split_phases, with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
 
@@ -37,6 +37,7 @@ def estimated_bits(
 ) -> Tensor:
     """Bits per item and level, [B, L], of `targets` where the context sees `latents`; both finest first."""
     dims, groups = prior.config.dims, prior.config.groups
+    sizes, offsets = grid_sizes(shape, len(groups))[1:], phases(dims)
     seen = [split_phases(y, dims) for y in latents]
     coded = [split_phases(y, dims) for y in targets]
     bits = [torch.zeros(len(op), device=op.device) for _ in latents]
@@ -44,7 +45,8 @@ def estimated_bits(
     def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         y = coded[level][phase].split(groups[level], 1)[group]
         cost = logistic_bits(y, mean / FRACTION, scale_of(index))
-        bits[level] = bits[level] + cost.flatten(1).sum(1)
+        there = cut(phase_window(sizes[level], offsets[phase]))  # or it would be trained on what is never coded
+        bits[level] = bits[level] + cost[there].flatten(1).sum(1)
         return seen[level][phase].split(groups[level], 1)[group]
 
     prior.walk(shape, op, code, rounding)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inrcodec import entropy
 from inrcodec.errors import CorruptStream
-from inrcodec.fields.grids import Index, cut, grid_sizes, phases, split_phases
+from inrcodec.fields.grids import Index, cut, grid_sizes, phase_window, phases, split_phases
 from inrcodec.fields.pyramid import cell_regions
 from inrcodec.priors.tables import LARGEST, UNIFORM
 from inrcodec.window import Window
@@ -54,9 +54,8 @@ class _Parts:
         self.offsets = phases(model.config.dims)
 
     def valid(self, level: int, phase: int) -> Index:
-        """Cells of a phase that exist; an odd side leaves some phases shorter."""
-        cells = self.sizes[level + 1]
-        return cut(tuple((0, (n - o + 1) // 2) for n, o in zip(cells, self.offsets[phase], strict=True)))
+        """Cells of a phase that exist."""
+        return cut(phase_window(self.sizes[level + 1], self.offsets[phase]))
 
     def section(self, level: int) -> int:
         return self.runs - 1 - min(level, self.runs - 1)

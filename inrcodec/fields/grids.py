@@ -74,6 +74,11 @@ def phases(dims: int) -> list[tuple[int, ...]]:
     return sorted(product((0, 1), repeat=dims), key=lambda offset: (sum(offset) % 2, offset))
 
 
+def phase_window(size: tuple[int, ...], offset: tuple[int, ...]) -> Window:
+    """The part of a phase that a grid has: an odd side leaves those that begin at one a cell short."""
+    return tuple((0, (n - o + 1) // 2) for n, o in zip(size, offset, strict=True))
+
+
 def _strided(offset: tuple[int, ...]) -> Index:
     return (..., *(slice(o, None, 2) for o in offset))
 
