@@ -2,8 +2,9 @@
 
     L = R + λ·D,   R in bits per sample position, D = 255²·MSE
 
-From the amortised start, Adam on y alone with soft rounding annealed to hard rounding (Agustsson and Theis 2020); the
-last steps round straight through, and the start is kept wherever the steps did not help.
+From the amortised start, Adam on y alone with soft rounding annealed towards hard rounding (Agustsson and Theis 2020);
+the start is kept wherever the steps did not help. Last steps that round straight through would undo what the others
+gained: latents near a boundary flip by noise.
 """
 
 import math
@@ -105,15 +106,12 @@ def adapt(
         done = step / steps
         for group in optimiser.param_groups:
             group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
-        if done > 0.8:
-            y = [straight_through(v) for v in latents]
-        else:
-            sharpness, spread = 2 + 8 * done, 0.5 * (1 - done)
-            y = []
-            for v in latents:
-                jitter = torch.rand(v.shape, generator=noise, device=v.device) - 0.5
-                soft = soft_round(soft_round(v, sharpness) + spread * jitter, sharpness)
-                y.append(_first_group(soft, prior.config.groups[len(y)][0]) if first_only else soft)
+        sharpness, spread = 2 + 8 * done, 0.5 * (1 - done)
+        y = []
+        for v in latents:
+            jitter = torch.rand(v.shape, generator=noise, device=v.device) - 0.5
+            soft = soft_round(soft_round(v, sharpness) + spread * jitter, sharpness)
+            y.append(_first_group(soft, prior.config.groups[len(y)][0]) if first_only else soft)
         loss = objective(y, smooth).sum()
         optimiser.zero_grad()
         loss.backward()
