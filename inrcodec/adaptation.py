@@ -20,6 +20,8 @@ from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, s
 EFFORT_STEPS = (0, 3, 6, 9, 12, 15, 30, 70, 150, 400)
 """Adaptation steps of effort 0…9."""
 
+SHORT = 15  # steps up to which the step size does not depend on their number
+
 
 def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """−log2 of the probability of the unit cell around y under a logistic distribution."""
@@ -100,18 +102,21 @@ def adapt(
     if steps == 0:
         return first
     latents = [y.detach().clone().requires_grad_() for y in start]
+    rate *= min(1.0, math.sqrt(SHORT / steps))  # or a long search drifts to where the relaxation is wrong
     optimiser = torch.optim.Adam(latents, lr=rate, betas=(0.9, 0.98))
     noise = torch.Generator(x.device).manual_seed(0)
+
+    def jitter(v: Tensor) -> Tensor:
+        return torch.rand(v.shape, generator=noise, device=v.device) - 0.5
+
     for step in range(steps):
         done = step / steps
         for group in optimiser.param_groups:
             group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
         sharpness, spread = 2 + 8 * done, 0.5 * (1 - done)
-        y = []
-        for v in latents:
-            jitter = torch.rand(v.shape, generator=noise, device=v.device) - 0.5
-            soft = soft_round(soft_round(v, sharpness) + spread * jitter, sharpness)
-            y.append(_first_group(soft, prior.config.groups[len(y)][0]) if first_only else soft)
+        y = [soft_round(soft_round(v, sharpness) + spread * jitter(v), sharpness) for v in latents]
+        if first_only:
+            y = [_first_group(v, groups[0]) for v, groups in zip(y, prior.config.groups, strict=True)]
         loss = objective(y, smooth).sum()
         optimiser.zero_grad()
         loss.backward()
