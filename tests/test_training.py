@@ -116,6 +116,12 @@ def test_a_prepared_network_is_the_wavelet_and_its_prior_knows_the_scales(dims: 
         assert torch.allclose(a, b, atol=1e-3)
 
 
+def test_a_network_that_goes_on_has_no_skeleton(photos: Path, tmp_path: Path) -> None:
+    for recipe in (replace(RECIPE, start="photo"), replace(RECIPE, network=replace(NETWORK, sphere=True))):
+        with pytest.raises(UsageError, match="skeleton"):
+            loop.train(recipe, photos, tmp_path)
+
+
 def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for k in range(24):
         data = formats.write(Signal.sound(sound(20000, 1 + k % 2, seed=k), 16000), ".flac")

@@ -154,23 +154,21 @@ def validate(net: Trainee, crops: data.Batch) -> dict[str, list[float]]:
 def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Trainee:
     """Train, or go on training, in folder `out`: checkpoint.safetensors and log.jsonl. Returns the average network."""
     out.mkdir(parents=True, exist_ok=True)
+    if recipe.skeleton and (recipe.start or recipe.network.sphere):
+        raise UsageError("skeleton is for networks from nothing that are not on the sphere: it must be 0")
     torch.manual_seed(recipe.seed)
     net = Trainee(recipe.network)
     if recipe.start:
         growth.grow(net, export.from_bytes(basemodels.verify(basemodels.by_name(recipe.start))))
     net = weights_last(net)
+    supply, path, start = recipe.supply(folder), out / "checkpoint.safetensors", 0
+    crops = supply.centres(recipe.side(recipe.valid_crop))
+    if recipe.skeleton:
+        skeleton.prepare(net, supply.batch(16, recipe.side(recipe.crop), 9_000_007)[0])
     average = copy.deepcopy(net)
     optimiser = Optimiser(net.codec, recipe.ratio)
-    supply = recipe.supply(folder)
-    crops = supply.centres(recipe.side(recipe.valid_crop))
-    path, start = out / "checkpoint.safetensors", 0
     if path.exists():
         start = restore(path, net, average, optimiser)
-    elif recipe.skeleton:
-        if recipe.network.sphere:
-            raise UsageError("on the sphere there is no training of the prior alone: skeleton must be 0")
-        for each in (net, average):
-            skeleton.prepare(each, supply.batch(16, recipe.side(recipe.crop), 9_000_007)[0])
     clock, rates, mses = time.monotonic(), [], []
     for step in range(start, recipe.steps):
         if step % 50 == 0:
