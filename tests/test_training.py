@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import picture, sound
@@ -15,7 +16,7 @@ from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import ContextPrior, half_up
 from inrcodec.signal import Signal
-from inrcodec.training import export, growth, loop, pipeline, skeleton
+from inrcodec.training import data, export, growth, loop, pipeline, skeleton
 from inrcodec.training.loop import Recipe
 from inrcodec.training.networks import Trainee
 
@@ -133,6 +134,26 @@ def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: p
     values = sound(700, 2)
     encoded = codec.compress(Signal.sound(values, 16000), codec.Settings(model="small", quality=90, effort=1))
     assert codec.decode(encoded.data).shape == values.shape
+
+
+def test_enlarged_crops_are_softer_and_reduced_ones_sharper() -> None:
+    ramp = np.repeat(np.arange(200, dtype=np.uint8), 200).reshape(200, 200, 1)
+
+    def slope(resized: float, factor: float) -> float:
+        signals = [Signal.from_array(ramp, "image")]
+        supply = data.Files("image", 3, signals, signals, 0.0, resized, (factor, factor))
+        batch, centres = supply.batch(4, (48, 48), 1)[0], supply.centres((48, 48))[0]
+        assert batch.shape == (4, 3, 48, 48) and centres.shape == (2 if resized else 1, 3, 48, 48)
+        assert torch.allclose((batch * 255).round(), batch * 255, atol=1e-4)
+        return 255 * (batch[:, :, -1, -1] - batch[:, :, 0, 0]).abs().max().item()
+
+    assert slope(0, 1) == pytest.approx(47)
+    assert slope(1, 2) == pytest.approx(23.5, abs=2) and slope(1, 0.5) == pytest.approx(94, abs=3)
+
+
+def test_only_pictures_are_resized(photos: Path) -> None:
+    with pytest.raises(UsageError, match="resized"):
+        replace(RECIPE, modality="audio", resized=0.5).supply(photos)
 
 
 def test_recipes_are_checked(tmp_path: Path) -> None:

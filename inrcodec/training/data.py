@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -41,13 +42,19 @@ def generator(seed: int) -> np.random.Generator:
 
 @dataclass
 class Files:
-    """Crops of the signals of a folder, and for plain numbers a share of procedural ones beside them."""
+    """Crops of the signals of a folder, and for plain numbers a share of procedural ones beside them.
+
+    resized: the share of crops whose rows and columns are resampled, by factors between the two of `factors`: a pixel
+    of a reduced picture holds more detail than one of a camera's.
+    """
 
     modality: str
     channels: int
     train: list[Signal]
     valid: list[Signal]
     procedural: float = 0.0
+    resized: float = 0.0
+    factors: tuple[float, float] = (1.0, 1.0)
 
     def batch(self, count: int, crop: Shape, seed: int) -> Batch:
         rng = generator(seed)
@@ -55,15 +62,20 @@ class Files:
         out = list(torch.from_numpy(procedural.batch(rng, made, crop))) if made else []
         extents = np.array([np.prod(s.shape) for s in self.train], float)
         for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
-            signal = self.train[which]
-            out.append(
-                self._piece(signal, tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, crop)), crop)
-            )
+            signal, piece = self.train[which], crop
+            if rng.random() < self.resized:
+                piece = _source(crop, np.exp(rng.uniform(*np.log(self.factors))))
+            start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
+            out.append(_resized(self._piece(signal, start, piece), crop))
         return torch.stack([_varied(x, self.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:
-        whole = [s for s in self.valid if all(n >= c for n, c in self._room(s, crop))]
-        out = [self._piece(s, tuple((n - c) // 2 for n, c in self._room(s, crop)), crop) for s in whole]
+        """One crop of every signal, and where crops are resized another one that is, by the middle factor."""
+        out = []
+        for piece in [crop, _source(crop, np.sqrt(np.prod(self.factors)))] if self.resized else [crop]:
+            for s in (s for s in self.valid if all(n >= c for n, c in self._room(s, piece))):
+                start = tuple((n - c) // 2 for n, c in self._room(s, piece))
+                out.append(_resized(self._piece(s, start, piece), crop))
         if self.procedural:
             out += list(torch.from_numpy(procedural.batch(generator(0), 16, crop)))
         return torch.stack(out), None
@@ -85,7 +97,15 @@ class Files:
 
 
 def load(
-    folder: Path, modality: str, crop: Shape, valid_share: float, channels: int, made: float, skip: tuple[str, ...]
+    folder: Path,
+    modality: str,
+    crop: Shape,
+    valid_share: float,
+    channels: int,
+    made: float,
+    skip: tuple[str, ...],
+    resized: float = 0.0,
+    factors: tuple[float, float] = (1.0, 1.0),
 ) -> Files:
     """All signals of a folder of one modality that are as large as the crop, split into training and validation.
 
@@ -94,6 +114,7 @@ def load(
     """
     train: list[Signal] = []
     valid: list[Signal] = []
+    least = _source(crop, min(1.0, *factors)) if resized else crop
     kinds = [modality] if modality != "array" else ["array", *ALSO_NUMBERS.get(len(crop), ())]
     for kind in kinds:
         suffixes = formats.MODULES[kind].SUFFIXES
@@ -102,16 +123,29 @@ def load(
                 continue
             signal = formats.read(path, kind)
             signal = replace(signal, values=np.asarray(signal.item(0)[...]))
-            large = len(signal.shape) == len(crop) and all(n >= c for n, c in zip(signal.shape, crop, strict=True))
+            large = len(signal.shape) == len(crop) and all(n >= c for n, c in zip(signal.shape, least, strict=True))
             if large and not (kind == "image" and signal.values.dtype == np.uint16):
                 (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
     if not made and (not train or not valid):
         raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of at least {crop}")
-    return Files(modality, channels, train, valid, made)
+    return Files(modality, channels, train, valid, made, resized, factors)
 
 
 ALSO_NUMBERS = {1: ("audio",), 2: ("image",), 3: ("volume", "video")}
 """What a network for plain arrays of so many axes is trained on besides."""
+
+
+def _source(crop: Shape, factor: float) -> Shape:
+    """The size of a piece whose rows and columns fill the crop when resized by the factor."""
+    return (*crop[:-2], *(round(n / factor) for n in crop[-2:]))
+
+
+def _resized(x: Tensor, crop: Shape) -> Tensor:
+    """Features [C, *piece] → [C, *crop] in steps of 1/255, by cubic interpolation of rows and columns."""
+    if tuple(x.shape[1:]) == crop:
+        return x
+    y = F.interpolate(x.float().flatten(0, -3)[None], crop[-2:], mode="bicubic", antialias=True)
+    return ((y.clamp(0, 1) * 255).round() / 255).reshape(len(x), *crop)
 
 
 def _varied(x: Tensor, modality: str, rng: np.random.Generator) -> Tensor:

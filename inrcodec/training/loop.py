@@ -51,6 +51,8 @@ class Recipe:
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
+    resized: float = 0.0  # share of the crops of images and films whose rows and columns are resampled
+    factors: tuple[float, float] = (1.0, 1.0)  # the least and the most by which they are
     large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
@@ -92,7 +94,9 @@ class Recipe:
         return max(1, self.batch >> len(crop)), tuple(2 * n for n in crop)
 
     def supply(self, folder: Path) -> data.Supply:
-        """Where the signals come from. Raises NothingToDo."""
+        """Where the signals come from. Raises NothingToDo, and UsageError for what the modality does not have."""
+        if self.resized and self.modality not in ("image", "video"):
+            raise UsageError(f"resized is for images and films, not for {self.modality}: it must be 0")
         crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
         if self.modality == "field":
             assert self.range is not None, "a network on the sphere needs a range"
@@ -100,7 +104,8 @@ class Recipe:
         if self.modality == "shape":
             return shapes.load(folder, self.valid_share, crop, self.skip)
         channels = self.network.channels
-        return data.load(folder, self.modality, crop, self.valid_share, channels, self.procedural, self.skip)
+        kind, share, made = self.modality, self.valid_share, self.procedural
+        return data.load(folder, kind, crop, share, channels, made, self.skip, self.resized, self.factors)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
