@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec import entropy
 from inrcodec.errors import CorruptStream
 from inrcodec.fields.grids import Index, cut, grid_sizes, phase_window, phases, split_phases
 from inrcodec.fields.pyramid import cell_regions
-from inrcodec.priors.tables import LARGEST, UNIFORM
+from inrcodec.priors.tables import EACH, LARGEST, LARGEST_STRETCH, STRETCHES, UNIFORM, Ints, stretched
 from inrcodec.window import Window
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ class _Parts:
         self.runs = runs
         self.tables = model.tables
         self.groups = model.config.prior.groups
+        self.stretches = model.config.stretches
         self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
         self.sizes = grid_sizes(shape, model.config.levels)
         self.offsets = phases(model.config.dims)
@@ -61,8 +61,14 @@ class _Parts:
         return self.runs - 1 - min(level, self.runs - 1)
 
 
-def _integers(x: Tensor, valid: Index) -> NDArray[np.int32]:
-    return x[0][valid].to("cpu", torch.int32).numpy().ravel()
+def _integers(x: Tensor, valid: Index) -> Ints:
+    """[1, n, *grid] → [n, cells]."""
+    return x[0][valid].flatten(1).to("cpu", torch.int32).numpy()
+
+
+def _stretch(symbols: Ints) -> Ints:
+    """Symbols of table STRETCHES, as `best_stretches` finds them → stretches of all latents or each: [1 or n, 1]."""
+    return (symbols[-max(1, len(symbols) - 1) :, None] - LARGEST_STRETCH).astype(np.int32)
 
 
 class _Writer(_Parts):
@@ -70,7 +76,7 @@ class _Writer(_Parts):
         super().__init__(model, shape, first_only, runs)
         dims = model.config.dims
         self.known = [split_phases(y[None].to(model.device, torch.float32), dims) for y in latents]
-        self.sections: list[list] = [[] for _ in range(runs)]
+        self.parts: list[tuple[tuple[int, int], tuple[Ints, Ints, Ints]]] = []
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = self.known[level][phase].split(self.groups[level], 1)[group]
@@ -78,11 +84,24 @@ class _Writer(_Parts):
             return torch.zeros_like(part)
         valid = self.valid(level, phase)
         y, m, k = (_integers(x, valid) for x in (part, mean, index))
-        symbols, indices, wide = self.tables.to_alphabet(y, m, k)
-        out = self.sections[self.section(level)]
-        out.append((symbols, indices))
-        out.append((wide, np.full(len(wide), UNIFORM, np.uint16)))
+        self.parts.append(((level, group), (y, m, k)))
         return part
+
+    def encode(self) -> list[bytes]:
+        """What was visited, as sections."""
+        sections: list[list] = [[] for _ in range(self.runs)]
+        stretches: dict[tuple[int, int], Ints] = {}
+        for where, (y, mean, index) in self.parts:
+            out = sections[self.section(where[0])]
+            if self.stretches:
+                if where not in stretches:
+                    symbols = self.tables.best_stretches([part for there, part in self.parts if there == where])
+                    out += [(part, np.full(len(part), STRETCHES, np.uint16)) for part in (symbols[:1], symbols[1:])]
+                    stretches[where] = _stretch(symbols)
+                index = stretched(index, stretches[where])
+            symbols, indices, wide = self.tables.to_alphabet(y.ravel(), mean.ravel(), index.ravel())
+            out += [(symbols, indices), (wide, np.full(len(wide), UNIFORM, np.uint16))]
+        return [entropy.encode(parts, self.tables) for parts in sections]
 
 
 class _Reader(_Parts):
@@ -91,14 +110,20 @@ class _Reader(_Parts):
     ):
         super().__init__(model, shape, first_only, runs)
         self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
+        self.stretch: dict[tuple[int, int], Ints] = {}
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = torch.zeros_like(mean)
         if group and self.first_only:
             return part
         valid = self.valid(level, phase)
-        m, k = _integers(mean, valid), _integers(index, valid)
         decoder = self.decoders[self.section(level)]
+        m, k = _integers(mean, valid), _integers(index, valid)
+        if self.stretches:
+            if phase == 0:
+                self.stretch[level, group] = self._read_stretch(decoder, len(m))
+            k = stretched(k, self.stretch[level, group])
+        m, k = m.ravel(), k.ravel()
         indices = self.tables.indices(m, k)
         symbols = decoder.decode(indices)
         escapes = int(self.tables.escapes(symbols, k).sum())
@@ -109,6 +134,16 @@ class _Reader(_Parts):
         inner = part[0][valid]
         inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
         return part
+
+    @staticmethod
+    def _read_stretch(decoder: entropy.Decoder, latents: int) -> Ints:
+        symbols = decoder.decode(np.full(1, STRETCHES, np.uint16))
+        if symbols[0] == EACH:
+            own = decoder.decode(np.full(latents, STRETCHES, np.uint16))
+            if (own == EACH).any():
+                raise CorruptStream("the stretch of one latent is announced as several")
+            symbols = np.append(symbols, own)
+        return _stretch(symbols)
 
 
 def cells_under(window: Window, level: int) -> Window:
@@ -148,8 +183,8 @@ def write_symbols(
         writer = _Writer(model, _tile_of(latents, tile), size, first_only, runs)
         with torch.no_grad():
             model.prior.walk(size, op, writer)
-        for k, parts in enumerate(writer.sections):
-            out[k].append(entropy.encode(parts, model.tables))
+        for run, section in zip(out, writer.encode(), strict=True):
+            run.append(section)
     return out
 
 

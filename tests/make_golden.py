@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 from inrcodec import basemodels, codec, container, stream
 from inrcodec.codec import Settings
 from inrcodec.fields.patchfield import patch_grid
+from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.methods.meta import MetaModel
 from inrcodec.methods.method import WITHOUT_NETWORK, module
 from inrcodec.methods.options import MetaOptions
 from inrcodec.samples import special
 from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import Signal
-from inrcodec.training import coders, metapipeline
+from inrcodec.training import coders, export, metapipeline
 from inrcodec.training.meta import Schedule
+from inrcodec.training.networks import Trainee
 
 GLOBE = {"latitude": [88.0, -8.0], "longitude": [0.0, 11.0], "units": "K"}
 
@@ -77,6 +79,7 @@ CASES = {  # name: (signal, quality)
     "film": (Signal(picture(70, 24).reshape(7, 10, 24, 3), VideoFormat(Fraction(25), 7, b"no sound")), 50),
     "solid": (numbers(13, 11, 12, modality="shape", info={"kind": "voxels"}), 30),
     "holes": (with_holes(), 80),
+    "stretched": (Signal.from_array(picture(150, 70, 4)), 60),
     "coinpp": (Signal.from_array(picture(13, 21, 3)), 50),
     "functa": (Signal.from_array(picture(8, 8, 3)), 100),
     "mscn": (Signal.from_array(picture(9, 30, 1)), 50),
@@ -112,6 +115,15 @@ def tiny(method: str) -> None:
     name, said = f"tiny-{method}", f"Random weights, for tests of {method}."
     recipe = metapipeline.MetaRecipe(name, method, said, options, Schedule(), ())
     metapipeline.write(model, flow, VECTORS / "models" / name, recipe)
+
+
+def tiny_pyramid() -> None:
+    """All that a pyramid may have: magnitudes, corrections in steps, stretches."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"widths": (16, 16, 16), "blocks": (1, 0, 0), "prior_widths": (16, 16, 16)}
+    net = Trainee(PyramidConfig(**sizes, in_steps=True, magnitudes=True))
+    said: dict[str, object] = {"modality": "image", "description": "Random weights, for tests of stretches."}
+    export.write(net, export.logistic_tails(), VECTORS / "models" / "tiny-stretched", said)
 
 
 def features(seed: int) -> torch.Tensor:
@@ -162,6 +174,8 @@ def main() -> int:
     for method in META:
         if not (VECTORS / "models" / f"tiny-{method}").exists():
             tiny(method)
+    if not (VECTORS / "models" / "tiny-stretched").exists():
+        tiny_pyramid()
     index = VECTORS / "index.json"
     known = json.loads(index.read_text()) if index.exists() else {}
     for name, (signal, quality) in CASES.items():
@@ -171,7 +185,8 @@ def main() -> int:
             method, options = FITTED[name]
             settings = Settings(method=method, options=options, effort=1, quality=quality)
         else:
-            model = f"tiny-{name}" if name in META else MODELS[signal.format.modality]
+            own = f"tiny-{name}"
+            model = own if (VECTORS / "models" / own).exists() else MODELS[signal.format.modality]
             settings = Settings(model=model, effort=1, quality=quality)
         encoded = codec.compress(signal, settings)
         (VECTORS / f"{name}.inr").write_bytes(encoded.data)

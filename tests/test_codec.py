@@ -6,10 +6,19 @@ import torch
 from conftest import picture
 
 import inrcodec
-from inrcodec import basemodels, codec, container
+from inrcodec import basemodels, codec, container, entropy
 from inrcodec import latents as latent_grids
 from inrcodec.codec import Settings
-from inrcodec.errors import InrcodecError, LimitExceeded, ModelMismatch, TruncatedStream, UnknownModel, UsageError
+from inrcodec.errors import (
+    CorruptStream,
+    InrcodecError,
+    LimitExceeded,
+    ModelMismatch,
+    TruncatedStream,
+    UnknownModel,
+    UsageError,
+)
+from inrcodec.priors.tables import EACH, STRETCHES
 from inrcodec.signal import Signal
 
 
@@ -121,10 +130,11 @@ def test_threads_and_precision_do_not_change_symbols() -> None:
         assert torch.equal(a, b) and torch.equal(a, c)
 
 
-def test_rewriting_decoded_symbols_gives_the_same_bytes() -> None:
-    data = encode(picture(50, 70), quality=95)
+@pytest.mark.parametrize("name", ["tiny", "tiny-stretched"])
+def test_rewriting_decoded_symbols_gives_the_same_bytes(name: str) -> None:
+    data = encode(picture(50, 70), quality=95, model=name)
     header, sections = container.read(data)
-    model = basemodels.load(basemodels.by_name("tiny"), "cpu")
+    model = basemodels.load(basemodels.by_name(name), "cpu")
     latents = latent_grids.CodedLatents(
         model, [[s] for s in sections], header.shape, header.operating_point, False
     ).whole()
@@ -132,8 +142,9 @@ def test_rewriting_decoded_symbols_gives_the_same_bytes() -> None:
     assert [s for (s,) in again] == sections
 
 
-def test_extreme_latents_survive() -> None:
-    model = basemodels.load(basemodels.by_name("tiny"), "cpu")
+@pytest.mark.parametrize("name", ["tiny", "tiny-stretched"])
+def test_extreme_latents_survive(name: str) -> None:
+    model = basemodels.load(basemodels.by_name(name), "cpu")
     rng = torch.Generator().manual_seed(1)
     shape = (37, 20)
     latents = [
@@ -143,6 +154,14 @@ def test_extreme_latents_survive() -> None:
     sections = latent_grids.write_symbols(model, latents, shape, 3, False)
     for a, b in zip(latents, latent_grids.CodedLatents(model, sections, shape, 3, False).whole(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_stretches_within_stretches_are_refused() -> None:
+    model = basemodels.load(basemodels.by_name("tiny-stretched"), "cpu")
+    parts = [(np.full(n, EACH), np.full(n, STRETCHES)) for n in (1, 4)]
+    sections = [[entropy.encode(parts, model.tables)], [b""], [b""]]
+    with pytest.raises(CorruptStream, match="several"):
+        latent_grids.CodedLatents(model, sections, (16, 16), 100, False).whole()
 
 
 def test_a_region_decodes_the_tiles_it_depends_on_only(monkeypatch: pytest.MonkeyPatch) -> None:

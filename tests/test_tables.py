@@ -3,7 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inrcodec.priors.tables import LARGEST, MAX_REACH, TOTAL, UNIFORM, LatentTables, tail_lengths
+from inrcodec.priors.tables import (
+    EACH,
+    LARGEST,
+    LARGEST_STRETCH,
+    MAX_REACH,
+    STRETCHES,
+    TOTAL,
+    UNIFORM,
+    LatentTables,
+    stretched,
+    tail_lengths,
+)
 
 SCALES, FRACTION = 80, 8
 REACHES = (
@@ -100,3 +111,42 @@ def test_every_residual_round_trips(k: int) -> None:
         round_y = TABLES.to_alphabet(y, np.full_like(y, mean), np.full_like(y, k))
         back = TABLES.from_alphabet(round_y[0], np.full_like(y, mean), np.full_like(y, k), round_y[2])
         np.testing.assert_array_equal(back, y)
+
+
+def latents(scales: list[float], cells: int = 3000) -> np.ndarray:
+    """Rounded logistic numbers of these scales, [n, cells]."""
+    rng = np.random.default_rng(0)
+    return np.rint(rng.logistic(size=(len(scales), cells)) * np.array(scales)[:, None]).astype(int)
+
+
+def test_counts_of_stretches_are_frozen() -> None:
+    rising = [TOTAL >> k for k in range(11, 3, -1)]
+    assert TABLES.counts(STRETCHES).tolist() == [*rising, 3 * TOTAL // 4, *rising[::-1], TOTAL >> 10]
+    assert TABLES.counts(STRETCHES).sum() == TOTAL
+
+
+@pytest.mark.parametrize("stretch", range(-LARGEST_STRETCH, LARGEST_STRETCH + 1))
+def test_the_stretch_of_a_group_is_found(stretch: int) -> None:
+    index = np.full((2, 3000), 40)
+    y = latents([0.04 * np.exp(0.12 * (40 + stretch))] * 2)
+    found = TABLES.best_stretches([(y, np.zeros_like(y), index)])
+    assert len(found) == 1 and abs(found[0] - LARGEST_STRETCH - stretch) <= 1
+
+
+def test_latents_that_differ_get_a_stretch_each() -> None:
+    y = latents([5.0, 9.0, 16.0])
+    index = np.full(y.shape, 45)
+    first, *each = TABLES.best_stretches([(y[:, :1000], 0 * y[:, :1000], index[:, :1000]), (y, 0 * y, index)])
+    assert first == EACH and each == sorted(each) and each[2] - each[0] == pytest.approx(np.log(16 / 5) / 0.12, abs=2)
+
+
+@given(st.lists(st.integers(-LARGEST, LARGEST), max_size=30), st.integers(-2000, 2000), st.integers(0, SCALES - 1))
+def test_a_stretch_is_found_for_anything(values: list[int], mean: int, index: int) -> None:
+    y = np.array(values, int).reshape(1, -1)
+    (symbol,) = TABLES.best_stretches([(y, np.full_like(y, mean), np.full_like(y, index))])
+    assert 0 <= symbol < EACH and (values or symbol == LARGEST_STRETCH)
+
+
+def test_stretched_indices_stay_within_the_tables() -> None:
+    assert stretched(np.array([0, 3, 79]), -8).tolist() == [0, 0, 71]
+    assert stretched(np.array([0, 3, 79]), 8).tolist() == [8, 11, 79]

@@ -47,6 +47,7 @@ class PyramidConfig:
     )
     in_steps: bool = False  # corrections count in quantisation steps, so they shrink as the rate grows
     magnitudes: bool = False  # the prior sees the magnitudes of symbols beside their values
+    stretches: bool = False  # a stream says how much wider or narrower its symbols are than the prior expects
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
     @classmethod

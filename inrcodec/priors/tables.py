@@ -4,7 +4,13 @@ For each scale index k the model file holds the upper tail of a symmetric distri
 T_k[j] counts x > j/8, j = 0, 1, … One tail serves all eight fractions of the mean, since every cell border
 s ± 1/2 − f/8 lies on that grid. Table 8·k + f codes y − ⌊mean⌋ within ±reach(k); the last symbol of its alphabet is
 the escape, after which the value follows as two bytes from the uniform table.
+
+A signal may be rougher or smoother than those that the prior was trained on: its stream says by how much the scale
+indices of a level are stretched (`best_stretches`).
 """
+
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +21,12 @@ TOTAL = 1 << 24
 MAX_REACH = 255
 UNIFORM = SCALES * FRACTION  # the table of plain bytes
 LARGEST = 32000  # |y| of any latent; what two bytes and an offset can say
+
+STRETCHES = UNIFORM + 1  # the table of stretches: −8…8, then EACH
+LARGEST_STRETCH = 8
+EACH = 2 * LARGEST_STRETCH + 1  # not one stretch for a group of latents: one for each latent follows
+STRETCH_COUNTS = np.array([*(TOTAL >> abs(k) + 3 if k else 3 * TOTAL // 4 for k in range(-8, 9)), TOTAL >> 10])
+SAMPLE = 4096  # cells of a part on which stretches are tried
 
 Ints = NDArray[np.integer]
 
@@ -43,6 +55,8 @@ class LatentTables:
         """Counts of the alphabet of one table; they sum to 2^24, and some may be zero."""
         if table == UNIFORM:
             return np.full(256, TOTAL // 256)
+        if table == STRETCHES:
+            return STRETCH_COUNTS
         k, fraction = divmod(table, FRACTION)
         reach, tail = int(self.reach[k]), self._tails[k]
         borders = FRACTION * np.arange(-reach, reach + 2) - FRACTION // 2 - fraction
@@ -70,7 +84,43 @@ class LatentTables:
         y[self.escapes(symbols, index)] = (pairs[:, 0] << 8 | pairs[:, 1]) - 32768
         return y
 
+    @cached_property
+    def _costs(self) -> NDArray[np.float32]:
+        """Bits [table, residual + 256] of residuals within ±256, escapes with what follows them."""
+        out = np.empty((UNIFORM, 2 * MAX_REACH + 3), np.float32)
+        for table in range(UNIFORM):
+            reach = int(self.reach[table // FRACTION])
+            bits = -np.log2((self.counts(table) + 1) / TOTAL)
+            out[table] = bits[-1] + 16
+            out[table, MAX_REACH + 1 - reach : MAX_REACH + 2 + reach] = bits[:-1]
+        return out
+
+    def best_stretches(self, parts: Sequence[tuple[Ints, Ints, Ints]]) -> Ints:
+        """The symbols of table STRETCHES that lead to the fewest bits: [1] or, with EACH in front, [1 + n].
+
+        parts: (latents, means in eighths, scale indices), each [n, cells], of the phases of one group.
+        """
+        tried = np.arange(-LARGEST_STRETCH, LARGEST_STRETCH + 1)
+        bits = np.zeros((len(tried), len(parts[0][0])))
+        for part in parts:
+            cells = part[0].shape[1]
+            y, mean, index = (x[:, :: max(1, cells // SAMPLE)] for x in part)
+            residual = np.clip(y - (mean >> 3), -MAX_REACH - 1, MAX_REACH + 1) + MAX_REACH + 1
+            for row, stretch in zip(bits, tried.tolist(), strict=True):
+                tables = self.indices(mean, stretched(index, stretch))
+                row += self._costs[tables, residual].sum(1) * (cells / max(y.shape[1], 1))
+        price = -np.log2(STRETCH_COUNTS / TOTAL)
+        together, apart = bits.sum(1) + price[:-1], bits + price[:-1, None]
+        if together.min() <= apart.min(0).sum() + price[EACH]:
+            return together.argmin(keepdims=True)
+        return np.append(EACH, apart.argmin(0))
+
     @staticmethod
     def indices(mean: Ints, index: Ints) -> Ints:
         """The tables of means in eighths and scale indices, both [N]."""
         return (FRACTION * index + (mean & (FRACTION - 1))).astype(np.uint16)
+
+
+def stretched(index: Ints, stretch: Ints | int) -> Ints:
+    """Scale indices moved, within the tables that there are."""
+    return np.clip(index + stretch, 0, SCALES - 1)

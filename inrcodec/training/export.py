@@ -27,14 +27,17 @@ def logistic_tails() -> NDArray[np.int32]:
 
 
 def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
-    """All networks as the safetensors file that `PyramidModel.from_bytes` takes; real numbers as float16."""
+    """All networks as the safetensors file that `PyramidModel.from_bytes` takes; real numbers as float16.
+
+    Their streams have stretches, which training knows nothing of.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for part in ("synthesis", "analysis", "head"):
         tensors |= {f"{part}.{k}": v.half() for k, v in getattr(net, part).state_dict().items()}
     for name, layer in net.prior.named_modules():
         if isinstance(layer, TrainableLayer):
             tensors |= {f"prior.{name}.{part}": value for part, value in layer.export().items()}
-    config = json.dumps(asdict(net.synthesis.config)).encode()
+    config = json.dumps(asdict(net.synthesis.config) | {"stretches": True}).encode()
     tensors["config"] = torch.tensor(list(config), dtype=torch.uint8)
     tensors["tails"] = torch.from_numpy(tails)
     return safetensors.torch.save({k: v.detach().contiguous() for k, v in sorted(tensors.items())})
