@@ -18,7 +18,7 @@ from inrcodec.errors import (
     UnknownModel,
     UsageError,
 )
-from inrcodec.priors.tables import EACH, STRETCHES
+from inrcodec.priors.tables import EACH, LARGEST_STRETCH, STRETCHES, LatentTables
 from inrcodec.signal import Signal
 
 
@@ -154,6 +154,15 @@ def test_extreme_latents_survive(name: str) -> None:
     sections = latent_grids.write_symbols(model, latents, shape, 3, False)
     for a, b in zip(latents, latent_grids.CodedLatents(model, sections, shape, 3, False).whole(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_stretches_save_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = picture(64, 64)
+    stretched = encode(values, model="tiny-stretched")
+    monkeypatch.setattr(LatentTables, "best_stretches", lambda *_: np.array([LARGEST_STRETCH]))
+    plain = encode(values, model="tiny-stretched")
+    assert len(stretched) < 0.95 * len(plain)
+    np.testing.assert_array_equal(inrcodec.decode(stretched), inrcodec.decode(plain))
 
 
 def test_stretches_within_stretches_are_refused() -> None:
