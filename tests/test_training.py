@@ -154,6 +154,8 @@ def test_enlarged_crops_are_softer_and_reduced_ones_sharper() -> None:
 def test_only_pictures_are_resized(photos: Path) -> None:
     with pytest.raises(UsageError, match="resized"):
         replace(RECIPE, modality="audio", resized=0.5).supply(photos)
+    with pytest.raises(UsageError, match="factors"):
+        replace(RECIPE, resized=0.5, factors=(0.0, 1.0)).supply(photos)
 
 
 def test_recipes_are_checked(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ class Recipe:
         """Where the signals come from. Raises NothingToDo, and UsageError for what the modality does not have."""
         if self.resized and self.modality not in ("image", "video"):
             raise UsageError(f"resized is for images and films, not for {self.modality}: it must be 0")
+        if len(self.factors) != 2 or not 0 < self.factors[0] <= self.factors[1]:
+            raise UsageError(f"factors of {self.factors}: two, above 0, the least first")
         crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
         if self.modality == "field":
             assert self.range is not None, "a network on the sphere needs a range"
