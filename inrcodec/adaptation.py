@@ -1,10 +1,13 @@
-"""How modulations are found: a few rate-aware steps on the latents, the base network frozen.
+"""How modulations are found: rate-aware steps on the latents, the base network frozen.
 
     L = R + λ·D,   R in bits per sample position, D = 255²·MSE
 
-From the amortised start, Adam on y alone with soft rounding annealed towards hard rounding (Agustsson and Theis 2020);
-the start is kept wherever the steps did not help. Last steps that round straight through would undo what the others
-gained: latents near a boundary flip by noise.
+From the amortised start, two searches. `relax` is Adam on y alone, with soft rounding annealed towards hard rounding
+(Agustsson and Theis 2020). The relaxation prefers values between integers, the more the longer it runs, and noise is
+what holds it back: a short search does best with noise that vanishes, a long one with noise that stays. `refine` then
+works on integers, where the objective is true: in each pass a random part of those latents of which a step up or down
+promises to help takes it; an item that is worse for it goes back, and takes half as many. What a step does to the bits
+of its own latent is known exactly; its effect on the context of others and on the distortion is the gradient's.
 """
 
 import math
@@ -13,14 +16,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inrcodec.fields.grids import cut, grid_sizes, phase_window, phases, split_phases, with_axes
+from inrcodec.fields.grids import grid_sizes, merge_phases, split_phases, with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
 
-EFFORT_STEPS = (0, 3, 6, 9, 12, 15, 30, 70, 150, 400)
-"""Adaptation steps of effort 0…9."""
+EFFORTS = ((0, 0), (2, 2), (4, 3), (6, 4), (9, 5), (12, 6), (24, 8), (60, 12), (120, 18), (400, 30))
+"""Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
-SHORT = 15  # steps up to which the step size does not depend on their number
+SHORT = 15  # steps up to which a relaxed search does not depend on their number
+RATE = 0.025  # Adam's, at its start
+SHARE = 0.5  # of the steps that promise to help, those taken in the first passes
+LEAST_GAIN = 0.3  # bits that a step has to promise
+DOUBT = 0.1  # share of what the gradient says that may be wrong
 
 
 def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
@@ -28,6 +35,26 @@ def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     d = (y - mean).abs()
     mass = torch.sigmoid((0.5 - d) / scale) - torch.sigmoid((-0.5 - d) / scale)
     return -torch.log2(mass.clamp(min=1e-9))
+
+
+def predictions(
+    prior: ContextPrior, latents: list[Tensor], shape: tuple[int, ...], op: Tensor, rounding: Rounding
+) -> list[tuple[Tensor, Tensor]]:
+    """Means and scales that the prior expects where its context sees `latents`: each [B, n, *grid], finest first."""
+    dims, groups = prior.config.dims, prior.config.groups
+    seen = [split_phases(y, dims) for y in latents]
+    found: list[list[list[tuple[Tensor, Tensor]]]] = [[[] for _ in parts] for parts in seen]
+
+    def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
+        found[level][phase].append((mean, index))
+        return seen[level][phase].split(groups[level], 1)[group]
+
+    prior.walk(shape, op, code, rounding)
+    out = []
+    for parts, size in zip(found, grid_sizes(shape, len(groups))[1:], strict=True):
+        mean, index = (merge_phases([torch.cat([g[k] for g in part], 1) for part in parts], size) for k in (0, 1))
+        out.append((mean / FRACTION, scale_of(index)))
+    return out
 
 
 def estimated_bits(
@@ -39,21 +66,8 @@ def estimated_bits(
     rounding: Rounding = straight_through,
 ) -> Tensor:
     """Bits per item and level, [B, L], of `targets` where the context sees `latents`; both finest first."""
-    dims, groups = prior.config.dims, prior.config.groups
-    sizes, offsets = grid_sizes(shape, len(groups))[1:], phases(dims)
-    seen = [split_phases(y, dims) for y in latents]
-    coded = [split_phases(y, dims) for y in targets]
-    bits = [torch.zeros(len(op), device=op.device) for _ in latents]
-
-    def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
-        y = coded[level][phase].split(groups[level], 1)[group]
-        cost = logistic_bits(y, mean / FRACTION, scale_of(index))
-        there = cut(phase_window(sizes[level], offsets[phase]))  # or it would be trained on what is never coded
-        bits[level] = bits[level] + cost[there].flatten(1).sum(1)
-        return seen[level][phase].split(groups[level], 1)[group]
-
-    prior.walk(shape, op, code, rounding)
-    return torch.stack(bits, 1)
+    expected = predictions(prior, latents, shape, op, rounding)
+    return torch.stack([logistic_bits(y, *p).flatten(1).sum(1) for y, p in zip(targets, expected, strict=True)], 1)
 
 
 def rate_distortion(bits: Tensor, x: Tensor, decoded: Tensor, op: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,63 +89,147 @@ def adapt(
     op: Tensor,
     synthesis: Synthesis,
     prior: ContextPrior,
-    steps: int,
+    effort: int,
     progress: Callable[[int], None],
     first_only: bool = False,
     places: Tensor | None = None,
-    rate: float = 0.025,
 ) -> list[Tensor]:
-    """Amortised latents before rounding, finest first, → integer latents after `steps` steps.
+    """Amortised latents before rounding, finest first, → integer latents.
 
     x [B, C, *grid] in [0, 1]: the same grid of B items, each adapted as if alone. op [1]: their operating point. The
-    networks must not require gradients. `progress` is told the B steps that are done, after each.
+    networks must not require gradients. `progress` is told B after every step, at least once.
     first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
     places: unit vectors [1, 3, *grid], for a network on the sphere.
     """
-    shape = tuple(x.shape[2:])
-    target = synthesis.from_signal(x)
-
-    def objective(y: list[Tensor], rounding: Rounding) -> Tensor:
-        decoded = synthesis(y, op, shape, places=places)[0]  # the colour space is orthonormal: the same distortion
-        bits = estimated_bits(prior, y, y, shape, op.expand(len(x)), rounding).sum(1)
-        return rate_distortion(bits, target, decoded, op)[0]
-
-    if first_only:
-        start = [_first_group(y, groups[0]) for y, groups in zip(start, prior.config.groups, strict=True)]
-    first = [half_up(y) for y in start]
-    if steps == 0:
-        return first
-    latents = [y.detach().clone().requires_grad_() for y in start]
-    rate *= min(1.0, math.sqrt(SHORT / steps))  # or a long search drifts to where the relaxation is wrong
-    optimiser = torch.optim.Adam(latents, lr=rate, betas=(0.9, 0.98))
-    noise = torch.Generator(x.device).manual_seed(0)
-
-    def jitter(v: Tensor) -> Tensor:
-        return torch.rand(v.shape, generator=noise, device=v.device) - 0.5
-
-    for step in range(steps):
-        done = step / steps
-        for group in optimiser.param_groups:
-            group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
-        sharpness, spread = 2 + 8 * done, 0.5 * (1 - done)
-        y = [soft_round(soft_round(v, sharpness) + spread * jitter(v), sharpness) for v in latents]
-        if first_only:
-            y = [_first_group(v, groups[0]) for v, groups in zip(y, prior.config.groups, strict=True)]
-        loss = objective(y, smooth).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        if first_only:
-            for v, groups in zip(latents, prior.config.groups, strict=True):
-                v.grad = _first_group(v.grad, groups[0])
-        optimiser.step()
+    search = _Search(x, op, synthesis, prior, progress, first_only, places)
+    first = [half_up(y) for y in search.masked(start)]
+    if effort == 0:
         progress(len(x))
+        return first
+    steps, passes = EFFORTS[effort]
+    found = search.refine(search.relax(start, steps), passes)
     with torch.no_grad():
-        last = [half_up(v) for v in latents]
-        better = objective(last, half_up) < objective(first, half_up)
-        return [torch.where(with_axes(better, b.ndim - 1), a, b) for a, b in zip(last, first, strict=True)]
+        return search.where(search.loss(found, half_up) < search.loss(first, half_up), found, first)
 
 
-def _first_group(y: Tensor | None, count: int) -> Tensor:
-    """y [B, n, *grid] with all but the first `count` channels zero."""
-    assert y is not None
-    return torch.cat([y[:, :count], torch.zeros_like(y[:, count:])], 1)
+class _Search:
+    """What the searches of one adaptation share; see `adapt`."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        op: Tensor,
+        synthesis: Synthesis,
+        prior: ContextPrior,
+        progress: Callable[[int], None],
+        first_only: bool,
+        places: Tensor | None,
+    ):
+        self.target = synthesis.from_signal(x)  # the colour space is orthonormal: the same distortion
+        self.op, self.shape, self.synthesis, self.prior = op, tuple(x.shape[2:]), synthesis, prior
+        self.progress, self.first_only, self.places = progress, first_only, places
+        self.noise = torch.Generator(x.device).manual_seed(0)
+
+    def masked(self, latents: list[Tensor]) -> list[Tensor]:
+        """Latents with those that are held at zero at zero."""
+        if not self.first_only:
+            return latents
+        counts = [groups[0] for groups in self.prior.config.groups]
+        return [torch.cat([y[:, :n], torch.zeros_like(y[:, n:])], 1) for y, n in zip(latents, counts, strict=True)]
+
+    def random(self, like: Tensor) -> Tensor:
+        """Uniform in 0…1."""
+        return torch.rand(like.shape, generator=self.noise, device=like.device)
+
+    def bits(self, seen: list[Tensor], rounding: Rounding) -> list[tuple[Tensor, Tensor]]:
+        """`predictions` of all items."""
+        return predictions(self.prior, seen, self.shape, self.op.expand(len(self.target)), rounding)
+
+    def weigh(self, latents: list[Tensor], bits: list[Tensor]) -> Tensor:
+        """L of every item, [B], from the bits of every latent."""
+        decoded = self.synthesis(latents, self.op, self.shape, places=self.places)[0]
+        total = torch.stack([b.flatten(1).sum(1) for b in bits]).sum(0)
+        return rate_distortion(total, self.target, decoded, self.op)[0]
+
+    def loss(self, y: list[Tensor], rounding: Rounding) -> Tensor:
+        """L of every item, [B]."""
+        return self.weigh(y, [logistic_bits(v, *p) for v, p in zip(y, self.bits(y, rounding), strict=True)])
+
+    def relax(self, start: list[Tensor], steps: int) -> list[Tensor]:
+        """Latents before rounding → integers, by gradient descent."""
+        latents = [y.detach().clone().requires_grad_() for y in start]
+        long = max(0.0, 1 - SHORT / steps)  # 0: short, towards 1: long
+        optimiser = torch.optim.Adam(latents, lr=RATE, betas=(0.9, 0.98))
+        for step in range(steps):
+            done = step / steps
+            for group in optimiser.param_groups:
+                group["lr"] = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+            sharpness, spread = 2 + 8 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
+            y = [
+                soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness)
+                for v in self.masked(latents)
+            ]
+            loss = self.loss(self.masked(y), smooth).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            self.progress(len(self.target))
+        with torch.no_grad():
+            return [half_up(v) for v in self.masked(latents)]
+
+    def refine(self, y: list[Tensor], passes: int) -> list[Tensor]:
+        """Integers → better integers: of every item the best that was met."""
+        curves = self._curves(y)
+        best, steps, tried = y, y, y
+        least = torch.full((len(self.target),), math.inf, device=self.target.device)
+        share = torch.full_like(least, 2 * SHARE)
+        for _ in range(passes):
+            loss, promising = self._promising(tried, curves)
+            better = loss < least
+            best, steps = self.where(better, tried, best), self.where(better, promising, steps)
+            least, share = torch.minimum(loss, least), torch.where(better, share, share / 2).clamp(max=SHARE)
+            tried = [
+                v + step * (self.random(v) < with_axes(share, v.ndim - 1)) for v, step in zip(best, steps, strict=True)
+            ]
+            self.progress(len(self.target))
+        return best
+
+    @staticmethod
+    def where(condition: Tensor, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        """Of the items [B] for which it holds those of a, of the others those of b."""
+        return [torch.where(with_axes(condition, v.ndim - 1), v, w) for v, w in zip(a, b, strict=True)]
+
+    def _curves(self, y: list[Tensor]) -> list[Tensor]:
+        """Bits that a step of one costs by the curvature of the distortion: [1, n, 1, …] per level, finest first.
+
+        As of an orthonormal transform, or more: the mean of the diagonal of JᵀJ, of the Jacobian of the synthesis,
+        from the gradient of random signs (Hutchinson 1989).
+        """
+        latents = [v.detach().clone().requires_grad_() for v in y]
+        decoded = self.synthesis(latents, self.op, self.shape, places=self.places)[0]
+        decoded.backward(torch.where(self.random(decoded) < 0.5, -1.0, 1.0))
+        price = 255**2 * lmbda(self.op) / self.target.shape[1]  # bits that a squared error of one is worth
+        curves = []
+        for level, v in enumerate(latents):
+            assert v.grad is not None
+            mean = v.grad.square().mean((0, *range(2, v.ndim)), keepdim=True)
+            curves.append(price * torch.maximum(mean, self.synthesis.gain(level, self.op) ** -2).detach())
+        return curves
+
+    def _promising(self, y: list[Tensor], curves: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Integers → their L [B], and of every latent the step, −1, 0 or 1, that promises to help."""
+        seen = [v.detach().clone().requires_grad_() for v in y]
+        expected = self.bits(seen, smooth)
+        bits = [logistic_bits(v, *p) for v, p in zip(y, expected, strict=True)]
+        loss = self.weigh(seen, bits)
+        (loss.sum() * math.prod(self.shape)).backward()
+        steps = []
+        with torch.no_grad():
+            for v, own, others, p, curve in zip(y, bits, seen, expected, curves, strict=True):
+                slope = others.grad
+                assert slope is not None
+                fixed = curve - own + DOUBT * slope.abs()
+                up, down = logistic_bits(v + 1, *p) + slope + fixed, logistic_bits(v - 1, *p) - slope + fixed
+                step = torch.where(up < down, 1.0, -1.0)
+                steps.append(torch.where(torch.minimum(up, down) < -LEAST_GAIN, step, 0.0))
+        return loss.detach(), self.masked(steps)

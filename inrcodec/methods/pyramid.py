@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inrcodec import latents
-from inrcodec.adaptation import EFFORT_STEPS, adapt
+from inrcodec.adaptation import EFFORTS, adapt
 from inrcodec.container import Header
 from inrcodec.coordinates import unit_vectors
 from inrcodec.errors import CorruptStream, TruncatedStream
@@ -110,8 +110,7 @@ class PyramidModel(nn.Module):
     def write(self, signal: Signal, header: Header, effort: int, progress: Progress) -> list[bytes]:
         """Find the latents of every item, and code them."""
         planes, runs, point = signal.format.planes, _runs(header), header.operating_point
-        steps = EFFORT_STEPS[effort]
-        total = signal.items * len(planes) * len(self.tiles(header.shape)) * max(steps, 1)
+        total = signal.items * len(planes) * len(self.tiles(header.shape)) * max(sum(EFFORTS[effort]), 1)
         places = self.places(signal.format, header.shape)
         done = 0
 
@@ -128,9 +127,7 @@ class PyramidModel(nn.Module):
             for channels in planes:
                 features = [plane_features(signal, k, channels, self.channels) for k in items]
                 single = len(channels) < self.channels
-                found.append(find_latents(self, features, header.shape, point, single, steps, advance, places))
-                if not steps:
-                    advance(len(self.tiles(header.shape)) * len(items))
+                found.append(find_latents(self, features, header.shape, point, single, effort, advance, places))
             for planes_of_item in zip(*found, strict=True):
                 for channels, own in zip(planes, planes_of_item, strict=True):
                     single = len(channels) < self.channels
@@ -180,7 +177,7 @@ def find_latents(
     shape: tuple[int, ...],
     operating_point: int,
     first_only: bool,
-    steps: int,
+    effort: int,
     progress: Callable[[int], None],
     places: Tensor | None = None,
 ) -> list[Latents]:
@@ -201,7 +198,7 @@ def find_latents(
         here = None if places is None else places[cut(window)]
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
-        found = adapt(start, x, op, model.synthesis, model.prior, steps, progress, first_only, here)
+        found = adapt(start, x, op, model.synthesis, model.prior, effort, progress, first_only, here)
         for i, (whole, part) in enumerate(zip(out, found, strict=True)):
             cells = cells_under(tile, i)
             values = part[cut(cells, cells_under(window, i))].clamp(-LARGEST, LARGEST)

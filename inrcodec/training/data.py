@@ -45,7 +45,7 @@ class Files:
     """Crops of the signals of a folder, and for plain numbers a share of procedural ones beside them.
 
     resized: the share of crops whose rows and columns are resampled, by factors between the two of `factors`: a pixel
-    of a reduced picture holds more detail than one of a camera's.
+    of a reduced picture holds more detail than one of a camera's. Signals smaller than a crop are enlarged to fill it.
     """
 
     modality: str
@@ -62,9 +62,10 @@ class Files:
         out = list(torch.from_numpy(procedural.batch(rng, made, crop))) if made else []
         extents = np.array([np.prod(s.shape) for s in self.train], float)
         for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
-            signal, piece = self.train[which], crop
+            signal, factor = self.train[which], 1.0
             if rng.random() < self.resized:
-                piece = _source(crop, np.exp(rng.uniform(*np.log(self.factors))))
+                factor = np.exp(rng.uniform(*np.log(self.factors)))
+            piece = _source(crop, max(factor, *(c / n for n, c in self._room(signal, crop)[-2:])))
             start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
             out.append(_resized(self._piece(signal, start, piece), crop))
         return torch.stack([_varied(x, self.modality, rng) for x in out]), None
@@ -107,14 +108,14 @@ def load(
     resized: float = 0.0,
     factors: tuple[float, float] = (1.0, 1.0),
 ) -> Files:
-    """All signals of a folder of one modality that are as large as the crop, split into training and validation.
+    """All signals of a folder of one modality that can fill the crop, split into training and validation.
 
     Images of 8 bits only; the first item of a batch. skip: files whose name contains one of these are left alone.
     The split hangs on the file name alone, so it stays the same when files are added. Raises NothingToDo.
     """
     train: list[Signal] = []
     valid: list[Signal] = []
-    least = _source(crop, min(1.0, *factors)) if resized else crop
+    least = _source(crop, max(1.0, *factors)) if resized else crop
     kinds = [modality] if modality != "array" else ["array", *ALSO_NUMBERS.get(len(crop), ())]
     for kind in kinds:
         suffixes = formats.MODULES[kind].SUFFIXES
