@@ -25,7 +25,7 @@ EFFORTS = ((0, 0), (2, 2), (4, 3), (6, 4), (9, 5), (12, 6), (24, 8), (60, 12), (
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
 RATE = 0.025  # Adam's, at its start
-SHARE = 0.5  # of the steps that promise to help, those taken in the first passes
+SHARE = 0.5  # of the steps that promise to help, those taken at first
 LEAST_GAIN = 0.3  # bits that a step has to promise
 DOUBT = 0.1  # share of what the gradient says that may be wrong
 
@@ -165,10 +165,7 @@ class _Search:
             for group in optimiser.param_groups:
                 group["lr"] = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
             sharpness, spread = 2 + 8 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
-            y = [
-                soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness)
-                for v in self.masked(latents)
-            ]
+            y = [soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness) for v in latents]
             loss = self.loss(self.masked(y), smooth).sum()
             optimiser.zero_grad()
             loss.backward()
@@ -180,14 +177,14 @@ class _Search:
     def refine(self, y: list[Tensor], passes: int) -> list[Tensor]:
         """Integers → better integers: of every item the best that was met."""
         curves = self._curves(y)
-        best, steps, tried = y, y, y
+        best, steps, tried = y, [torch.zeros_like(v) for v in y], y
         least = torch.full((len(self.target),), math.inf, device=self.target.device)
-        share = torch.full_like(least, 2 * SHARE)
+        share = torch.full_like(least, SHARE)
         for _ in range(passes):
             loss, promising = self._promising(tried, curves)
             better = loss < least
             best, steps = self.where(better, tried, best), self.where(better, promising, steps)
-            least, share = torch.minimum(loss, least), torch.where(better, share, share / 2).clamp(max=SHARE)
+            least, share = torch.minimum(loss, least), torch.where(better, share, share / 2)
             tried = [
                 v + step * (self.random(v) < with_axes(share, v.ndim - 1)) for v, step in zip(best, steps, strict=True)
             ]

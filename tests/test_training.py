@@ -11,7 +11,7 @@ from PIL import Image
 
 from inrcodec import codec, formats
 from inrcodec.adaptation import estimated_bits
-from inrcodec.errors import UsageError
+from inrcodec.errors import NothingToDo, UsageError
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import ContextPrior, half_up
@@ -149,6 +149,16 @@ def test_enlarged_crops_are_softer_and_reduced_ones_sharper() -> None:
 
     assert slope(0, 1) == pytest.approx(47)
     assert slope(1, 2) == pytest.approx(23.5, abs=2) and slope(1, 0.5) == pytest.approx(94, abs=3)
+
+
+def test_a_picture_smaller_than_a_crop_is_enlarged_to_fill_it(tmp_path: Path) -> None:
+    for k in range(20):
+        Image.fromarray(picture(30, 90, seed=k)).save(tmp_path / f"{k}.png")
+    supply = data.load(tmp_path, "image", (48, 48), 0.3, 3, 0.0, (), 0.01, (1.0, 2.0))
+    assert len(supply.train) + len(supply.valid) == 20
+    assert supply.batch(8, (48, 48), 1)[0].shape == (8, 3, 48, 48)
+    with pytest.raises(NothingToDo):
+        data.load(tmp_path, "image", (48, 48), 0.3, 3, 0.0, ())
 
 
 def test_only_pictures_are_resized(photos: Path) -> None:

@@ -1,0 +1,81 @@
+"""The two searches for latents, on the small network of the tests."""
+
+import pytest
+import torch
+from conftest import picture
+from torch import Tensor
+
+from inrcodec import basemodels
+from inrcodec.adaptation import EFFORTS, _Search, adapt
+from inrcodec.methods.pyramid import PyramidModel
+from inrcodec.priors.context import half_up, smooth
+
+OP = torch.tensor([128])
+
+
+@pytest.fixture(scope="module")
+def model() -> PyramidModel:
+    loaded = basemodels.load(basemodels.by_name("tiny"), "cpu")
+    assert isinstance(loaded, PyramidModel)
+    return loaded
+
+
+def batch(count: int = 2) -> Tensor:
+    """[B, 3, 40, 50] in 0…1."""
+    return torch.stack([torch.from_numpy(picture(40, 50 + k)[:, k:]).movedim(2, 0) / 255 for k in range(count)])
+
+
+def start(model: PyramidModel, x: Tensor) -> list[Tensor]:
+    with torch.no_grad():
+        return model.analysis(x, OP, model.synthesis, half_up)[0]
+
+
+def search(model: PyramidModel, x: Tensor, first_only: bool = False) -> _Search:
+    return _Search(x, OP, model.synthesis, model.prior, lambda _: None, first_only, None)
+
+
+def test_more_effort_costs_less_and_is_counted(model: PyramidModel) -> None:
+    x, costs = batch(), []
+    for effort in (0, 2, 5, 7):
+        told: list[int] = []
+        found = adapt(start(model, x), x, OP, model.synthesis, model.prior, effort, told.append)
+        assert told == [len(x)] * max(1, sum(EFFORTS[effort]))
+        assert all(torch.equal(y, half_up(y)) for y in found)
+        with torch.no_grad():
+            costs.append(search(model, x).loss(found, half_up))
+    assert all((more < less).all() for less, more in zip(costs, costs[1:], strict=False))
+
+
+def test_refinement_makes_no_item_worse(model: PyramidModel) -> None:
+    x = batch(3)
+    own = search(model, x)
+    y = [half_up(v) for v in start(model, x)]
+    y[0][1, 0, 3, 3] += 4  # as a bad search would leave it
+    better = own.refine(y, 8)
+    with torch.no_grad():
+        assert (own.loss(better, smooth) < own.loss(y, smooth)).all()
+    assert all(torch.equal(a, b) for a, b in zip(own.refine(y, 1), y, strict=True))  # one gradient only looks
+
+
+def test_promised_steps_help_when_taken_alone(model: PyramidModel) -> None:
+    x = batch(1)
+    own = search(model, x)
+    y = [half_up(v) for v in start(model, x)]
+    loss, steps = own._promising(y, own._curves(y))
+    places = [(level, *at) for level, s in enumerate(steps) for at in s.nonzero().tolist()]
+    assert len(places) > 20
+    helped = 0
+    for level, *at in places[:: len(places) // 20]:
+        other = [v.clone() for v in y]
+        other[level][tuple(at)] += steps[level][tuple(at)]
+        with torch.no_grad():
+            helped += bool(own.loss(other, smooth) < loss)
+    assert helped > 0.8 * len(places[:: len(places) // 20])
+
+
+def test_what_is_held_at_zero_stays_there(model: PyramidModel) -> None:
+    x = batch().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    found = adapt(start(model, x), x, OP, model.synthesis, model.prior, 5, lambda _: None, first_only=True)
+    for y, groups in zip(found, model.config.prior.groups, strict=True):
+        assert not y[:, groups[0] :].any()
+    assert any(y.any() for y in found)
