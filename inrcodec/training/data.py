@@ -128,7 +128,7 @@ def load(
             if large and not (kind == "image" and signal.values.dtype == np.uint16):
                 (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
     if not made and (not train or not valid):
-        raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of at least {crop}")
+        raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of at least {least}")
     return Files(modality, channels, train, valid, made, resized, factors)
 
 
