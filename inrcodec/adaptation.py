@@ -30,6 +30,10 @@ LEAST_GAIN = 0.3  # bits that a step has to promise
 DOUBT = 0.1  # share of what the gradient says that may be wrong
 
 
+Expected = tuple[Tensor, Tensor]
+"""Means in eighths and scale indices, [B, n, *grid] each: what the prior expects of the latents of a level."""
+
+
 def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """−log2 of the probability of the unit cell around y under a logistic distribution."""
     d = (y - mean).abs()
@@ -37,10 +41,16 @@ def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return -torch.log2(mass.clamp(min=1e-9))
 
 
+def expected_bits(y: Tensor, expected: Expected) -> Tensor:
+    """The same under what the prior expects."""
+    mean, index = expected
+    return logistic_bits(y, mean / FRACTION, scale_of(index))
+
+
 def predictions(
     prior: ContextPrior, latents: list[Tensor], shape: tuple[int, ...], op: Tensor, rounding: Rounding
-) -> list[tuple[Tensor, Tensor]]:
-    """Means and scales that the prior expects where its context sees `latents`: each [B, n, *grid], finest first."""
+) -> list[Expected]:
+    """What the prior expects where its context sees `latents`, finest first."""
     dims, groups = prior.config.dims, prior.config.groups
     seen = [split_phases(y, dims) for y in latents]
     found: list[list[list[tuple[Tensor, Tensor]]]] = [[[] for _ in parts] for parts in seen]
@@ -53,7 +63,7 @@ def predictions(
     out = []
     for parts, size in zip(found, grid_sizes(shape, len(groups))[1:], strict=True):
         mean, index = (merge_phases([torch.cat([g[k] for g in part], 1) for part in parts], size) for k in (0, 1))
-        out.append((mean / FRACTION, scale_of(index)))
+        out.append((mean, index))
     return out
 
 
@@ -67,7 +77,7 @@ def estimated_bits(
 ) -> Tensor:
     """Bits per item and level, [B, L], of `targets` where the context sees `latents`; both finest first."""
     expected = predictions(prior, latents, shape, op, rounding)
-    return torch.stack([logistic_bits(y, *p).flatten(1).sum(1) for y, p in zip(targets, expected, strict=True)], 1)
+    return torch.stack([expected_bits(y, p).flatten(1).sum(1) for y, p in zip(targets, expected, strict=True)], 1)
 
 
 def rate_distortion(bits: Tensor, x: Tensor, decoded: Tensor, op: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,19 +151,24 @@ class _Search:
         """Uniform in 0…1."""
         return torch.rand(like.shape, generator=self.noise, device=like.device)
 
-    def bits(self, seen: list[Tensor], rounding: Rounding) -> list[tuple[Tensor, Tensor]]:
+    def expected(self, seen: list[Tensor], rounding: Rounding) -> list[Expected]:
         """`predictions` of all items."""
         return predictions(self.prior, seen, self.shape, self.op.expand(len(self.target)), rounding)
 
-    def weigh(self, latents: list[Tensor], bits: list[Tensor]) -> Tensor:
+    def weigh(self, latents: list[Tensor], expected: list[Expected], bits: list[Tensor]) -> Tensor:
         """L of every item, [B], from the bits of every latent."""
-        decoded = self.synthesis(latents, self.op, self.shape, places=self.places)[0]
+        with torch.no_grad():
+            points, y = self.synthesis.points, [half_up(v) for v in latents]
+            shifts = self.masked([points(k, v, *p, self.op) for k, (v, p) in enumerate(zip(y, expected, strict=True))])
+        values = [v + shift for v, shift in zip(latents, shifts, strict=True)]
+        decoded = self.synthesis(values, self.op, self.shape, places=self.places)[0]
         total = torch.stack([b.flatten(1).sum(1) for b in bits]).sum(0)
         return rate_distortion(total, self.target, decoded, self.op)[0]
 
     def loss(self, y: list[Tensor], rounding: Rounding) -> Tensor:
         """L of every item, [B]."""
-        return self.weigh(y, [logistic_bits(v, *p) for v, p in zip(y, self.bits(y, rounding), strict=True)])
+        expected = self.expected(y, rounding)
+        return self.weigh(y, expected, [expected_bits(v, p) for v, p in zip(y, expected, strict=True)])
 
     def relax(self, start: list[Tensor], steps: int) -> list[Tensor]:
         """Latents before rounding → integers, by gradient descent."""
@@ -216,9 +231,9 @@ class _Search:
     def _promising(self, y: list[Tensor], curves: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Integers → their L [B], and of every latent the step, −1, 0 or 1, that promises to help."""
         seen = [v.detach().clone().requires_grad_() for v in y]
-        expected = self.bits(seen, smooth)
-        bits = [logistic_bits(v, *p) for v, p in zip(y, expected, strict=True)]
-        loss = self.weigh(seen, bits)
+        expected = self.expected(seen, smooth)
+        bits = [expected_bits(v, p) for v, p in zip(y, expected, strict=True)]
+        loss = self.weigh(seen, expected, bits)
         (loss.sum() * math.prod(self.shape)).backward()
         steps = []
         with torch.no_grad():
@@ -226,7 +241,7 @@ class _Search:
                 slope = others.grad
                 assert slope is not None
                 fixed = curve - own + DOUBT * slope.abs()
-                up, down = logistic_bits(v + 1, *p) + slope + fixed, logistic_bits(v - 1, *p) - slope + fixed
+                up, down = expected_bits(v + 1, p) + slope + fixed, expected_bits(v - 1, p) - slope + fixed
                 step = torch.where(up < down, 1.0, -1.0)
                 steps.append(torch.where(torch.minimum(up, down) < -LEAST_GAIN, step, 0.0))
         return loss.detach(), self.masked(steps)

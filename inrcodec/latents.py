@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inrcodec import entropy
 from inrcodec.errors import CorruptStream
-from inrcodec.fields.grids import Index, cut, grid_sizes, phase_window, phases, split_phases
+from inrcodec.fields.grids import Index, cut, grid_sizes, merge_phases, phase_window, phases, split_phases
 from inrcodec.fields.pyramid import cell_regions
 from inrcodec.priors.tables import EACH, LARGEST, LARGEST_STRETCH, STRETCHES, UNIFORM, Ints, stretched
 from inrcodec.window import Window
@@ -27,7 +27,7 @@ TILES = {1: 1 << 16, 2: 1024, 3: 96}  # samples a side, by the number of axes: m
 SECTIONS = 3  # of a tile: all coarse levels, stride 4, stride 2; of a tile in a batch: one
 
 Latents = list[Tensor]
-"""int16 [n, *grid] per level, finest first: one plane of a signal."""
+"""[n, *grid] per level, finest first: one plane of a signal. Symbols are int16, what they stand for float32."""
 
 
 def tile_count(shape: tuple[int, ...]) -> int:
@@ -106,15 +106,29 @@ class _Writer(_Parts):
 
 class _Reader(_Parts):
     def __init__(
-        self, model: "PyramidModel", sections: list[bytes], shape: tuple[int, ...], first_only: bool, runs: int
+        self,
+        model: "PyramidModel",
+        sections: list[bytes],
+        shape: tuple[int, ...],
+        op: Tensor,
+        first_only: bool,
+        runs: int,
     ):
         super().__init__(model, shape, first_only, runs)
+        self.op, self.points = op, model.synthesis.points
         self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
         self.stretch: dict[tuple[int, int], Ints] = {}
+        self.values: list[list[list[Tensor]]] = [[[] for _ in self.offsets] for _ in self.groups]
+
+    def grid(self, level: int) -> Tensor:
+        """What the symbols that were read stand for: [1, n, *grid]."""
+        parts = [torch.cat(groups, 1) for groups in self.values[level]]
+        return merge_phases(parts, self.sizes[level + 1])
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = torch.zeros_like(mean)
         if group and self.first_only:
+            self.values[level][phase].append(part)
             return part
         valid = self.valid(level, phase)
         decoder = self.decoders[self.section(level)]
@@ -133,6 +147,7 @@ class _Reader(_Parts):
             raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
         inner = part[0][valid]
         inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
+        self.values[level][phase].append(part + self.points(level, part, mean, index, self.op))
         return part
 
     @staticmethod
@@ -209,10 +224,10 @@ class CodedLatents:
         self.sizes = grid_sizes(shape, model.config.levels)
         self.left = dict(enumerate(tiles(shape)))
         counts = map(model.config.latents, range(model.config.levels))
-        self.found = [torch.zeros(n, *size, dtype=torch.int16) for n, size in zip(counts, self.sizes[1:], strict=True)]
+        self.found = [torch.zeros(n, *size) for n, size in zip(counts, self.sizes[1:], strict=True)]
 
     def whole(self) -> Latents:
-        """All of them. Raises CorruptStream."""
+        """What all of them stand for. Raises CorruptStream."""
         return self.around(tuple((0, n) for n in self.sizes[0]))
 
     def around(self, window: Window) -> Latents:
@@ -232,14 +247,14 @@ class CodedLatents:
         intact = _intact(tiles_of[t] for tiles_of in self.sections)
         if not intact:
             return
-        reader = _Reader(self.model, intact, size, self.first_only, self.runs)
+        reader = _Reader(self.model, intact, size, self.op, self.first_only, self.runs)
         stop = self.runs - len(intact)
         with torch.no_grad():
-            found = self.model.prior.walk(size, self.op, reader, stop=stop)
+            self.model.prior.walk(size, self.op, reader, stop=stop)
         for decoder in reader.decoders:
             decoder.finish()
-        for whole, part in zip(_tile_of(self.found, tile)[stop:], found, strict=True):
-            whole.copy_(part[0])
+        for level, whole in list(enumerate(_tile_of(self.found, tile)))[stop:]:
+            whole.copy_(reader.grid(level)[0])
 
 
 def _meet(a: Window, b: Window) -> bool:

@@ -6,7 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inrcodec.fields.grids import compact_tiles, cut, depth_to_space, grid_sizes, merge_phases, phases, split_phases
+from inrcodec.fields.grids import (
+    Conv3d,
+    compact_tiles,
+    cut,
+    depth_to_space,
+    grid_sizes,
+    merge_phases,
+    phases,
+    split_phases,
+)
 
 shapes = st.integers(1, 3).flatmap(lambda dims: st.lists(st.integers(1, 9), min_size=dims, max_size=dims).map(tuple))
 
@@ -80,3 +89,19 @@ def test_compact_tiles_cover_a_grid_once(shape: tuple[int, ...], most: int, mult
         assert all(a % multiple == 0 for a, _ in tile)
     assert (seen == 1).all()
     assert len(tiles) <= 8 * math.ceil(math.prod(shape) / most)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_convolutions_of_volumes_are_those_of_torch(batch: int, kernel: int) -> None:
+    torch.manual_seed(0)
+    own, plain = Conv3d(5, 4, kernel, padding=kernel // 2), torch.nn.Conv3d(5, 4, kernel, padding=kernel // 2)
+    plain.load_state_dict(own.state_dict())
+    x = torch.randn(batch, 5, 3, 6, 7)
+    found = []
+    for conv in (own, plain):
+        at = x.clone().requires_grad_()
+        y = conv(at)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (at, *conv.parameters()))))
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, atol=1e-3)

@@ -2,7 +2,7 @@
 
 Decoding at level i, from features h and a signal estimate r at stride 2^i:
 
-    1. z_i = y_i / gain_i(λ)
+    1. z_i = (y_i + points(y_i, what the prior expected)) / gain_i(λ)
     2. h ← up(h) + in_i(z_i, r); h ← residual blocks, conditioned on λ
     3. r ← inverse wavelet step of (r, detail bands of z_i) + unit_i(λ) · correction_i(h)
 
@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec.fields import wavelet
-from inrcodec.fields.grids import CONV, cut, depth_to_space, grid_sizes, split_phases, with_axes
+from inrcodec.fields.grids import CONV, CONVOLVE, cut, depth_to_space, grid_sizes, split_phases, with_axes
 from inrcodec.priors.context import OPERATING_POINTS, PriorConfig
+from inrcodec.priors.points import Points
 from inrcodec.window import Window
 
 # λ of R + λ·D, D the mean squared error in units of a 255-step scale, over the operating points 0…255.
@@ -135,7 +136,7 @@ class Block(nn.Module):
         if len(t) == 1:  # one operating point: the conditioning moves into the weights, which saves a pass
             weight = self.conv1.weight * with_axes(1 + scale[0], self.dims + 1)
             bias = shift[0] + self.conv1.bias * (1 + scale[0])
-            inner = getattr(F, f"conv{self.dims}d")(x, weight, bias, padding=1)
+            inner = CONVOLVE[self.dims](x, weight, bias, padding=1)
         else:
             inner = torch.addcmul(with_axes(shift, self.dims), self.conv1(x), with_axes(1 + scale, self.dims))
         return x + self.conv2(F.gelu(inner))
@@ -211,6 +212,7 @@ class Synthesis(nn.Module):
         self.up = nn.ModuleList(conv(c.widths[i + 1], 2**c.dims * c.widths[i], 1) for i in levels[:-1])
         self.correct = nn.ModuleList(_small(conv(c.widths[i], 2**c.dims * c.channels, 3, padding=1)) for i in levels)
         self.places = Places(c) if c.sphere else None
+        self.points = Points(c.levels)
 
     def place(self, i: int, places: Tensor | None, cells: Window) -> Tensor | float:
         """What the places of a window of cells add to the features of a level."""
@@ -270,7 +272,7 @@ class Synthesis(nn.Module):
         stop: int = 0,
         places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Window]:
-        """Latents [B, n, *grid], finest first (any real dtype) → the signal on a window of the grid.
+        """Latents [B, n, *grid] with their shifts (`points`), finest first → the signal on a window of the grid.
 
         places: unit vectors [B or 1, 3, *shape], for a network on the sphere.
 

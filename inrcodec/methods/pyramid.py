@@ -34,7 +34,8 @@ from inrcodec.signal import SampleFormat, Signal
 from inrcodec.window import Shape, Window
 
 TOGETHER = 1 << 15  # positions of items of a batch that are adapted at once
-HALOS = {1: 1024, 2: 64, 3: 16}  # what a tile sees of its neighbours in the search: multiples of every stride
+TILES = {1: 1 << 16, 2: 1024, 3: 128}  # samples a side, or as many in all, that are searched at once, by axes
+HALOS = {1: 1024, 2: 64, 3: 16}  # what such a tile sees of its neighbours: multiples of every stride
 
 
 def least_sections(header: Header) -> int:
@@ -76,6 +77,8 @@ class PyramidModel(nn.Module):
         tensors = safetensors.torch.load(data)
         config = PyramidConfig.from_json(bytes(tensors.pop("config").tolist()))
         model = cls(config, tensors.pop("tails").numpy())
+        if "points" in tensors:  # else symbols stand for themselves
+            model.synthesis.points.load(tensors.pop("points"))
         for name, layer in model.prior.named_modules():
             if isinstance(layer, IntegerLayer):
                 layer.load(*(tensors.pop(f"prior.{name}.{part}") for part in ("weight", "shift", "bias")))
@@ -159,7 +162,7 @@ class PyramidModel(nn.Module):
 
     def tiles(self, shape: Shape) -> list[Window]:
         """The parts of a grid that are adapted one after another; they meet where cells of every level do."""
-        return compact_tiles(shape, latents.TILES[len(shape)] ** len(shape), 2**self.config.levels)
+        return compact_tiles(shape, TILES[len(shape)] ** len(shape), 2**self.config.levels)
 
     def places(self, form: SampleFormat, shape: Shape) -> Tensor | None:
         """Unit vectors [1, 3, *shape], if the network asks for them. Raises CorruptStream if the stream has none."""

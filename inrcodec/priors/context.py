@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inrcodec.fields.grids import depth_to_space, grid_sizes, merge_phases
+from inrcodec.fields.grids import CONVOLVE, depth_to_space, grid_sizes, merge_phases
 
 OPERATING_POINTS = 256
 ACTIVATION_MAX = 255
@@ -98,7 +98,7 @@ class IntegerLayer(nn.Module):
     def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
         super().__init__()
         self.head = head
-        self.conv = getattr(F, f"conv{dims}d")
+        self.conv = CONVOLVE[dims]
         self.register_buffer("weight", torch.zeros(outputs, inputs, *[kernel] * dims))
         self.register_buffer("bias", torch.zeros(OPERATING_POINTS, outputs))
 

@@ -39,7 +39,7 @@ def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
             tensors |= {f"prior.{name}.{part}": value for part, value in layer.export().items()}
     config = json.dumps(asdict(net.synthesis.config) | {"stretches": True}).encode()
     tensors["config"] = torch.tensor(list(config), dtype=torch.uint8)
-    tensors["tails"] = torch.from_numpy(tails)
+    tensors |= {"tails": torch.from_numpy(tails), "points": net.synthesis.points.table}
     return safetensors.torch.save({k: v.detach().contiguous() for k, v in sorted(tensors.items())})
 
 
@@ -54,6 +54,8 @@ def from_bytes(data: bytes) -> Trainee:
     for part in ("synthesis", "analysis", "head"):
         own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
         getattr(net, part).load_state_dict(own)
+    if "points" in tensors:
+        net.synthesis.points.load(tensors["points"])
     net.refresh()
     return net
 

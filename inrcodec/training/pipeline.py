@@ -7,25 +7,24 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.training import calibration, data, export, head, loop
 from inrcodec.training.loop import Progress, Recipe
-from inrcodec.training.networks import Trainee
 
 CALIBRATION_BATCHES = 60
+POINT_BATCHES = 40
 
 
 def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Path:
     """Train on the images of a folder; returns the model folder, `out/<name>`. Goes on where a run stopped."""
     net = loop.train(recipe, folder, out, progress)
     head.train(net, recipe, folder, out, progress)
-    tails, saved = calibrate(net, recipe, folder)
+    supply = recipe.supply(folder)
+    calibration.points(net, lambda turn: crops(recipe, supply, POINT_BATCHES, turn, alike=True))
+    tails, saved = calibration.fit(calibration.residuals(net, crops(recipe, supply, CALIBRATION_BATCHES)))
     model = out / recipe.name
     more: dict[str, object] = {"modality": recipe.modality, "description": recipe.description}
     more |= {"range": recipe.range} if recipe.range else {}
@@ -35,17 +34,14 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     return model
 
 
-def calibrate(net: Trainee, recipe: Recipe, folder: Path) -> tuple[NDArray[np.int32], float]:
-    """Tables fitted on training crops, and the share of bits they save."""
-    supply = recipe.supply(folder)
-
-    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        for k in range(CALIBRATION_BATCHES):
-            x, places = supply.batch(8, recipe.side(recipe.crop), 7_000_003 + k)
-            op = torch.from_numpy(data.generator(k).integers(0, OPERATING_POINTS, 8))
-            yield channels_last(x), op, places
-
-    return calibration.fit(calibration.residuals(net, batches()))
+def crops(
+    recipe: Recipe, supply: data.Supply, count: int, turn: int = 0, alike: bool = False
+) -> Iterator[calibration.Batch]:
+    """Training crops at random operating points. turn: which of many sets; alike: one operating point a batch."""
+    for k in range(turn * count, (turn + 1) * count):
+        x, places = supply.batch(8, recipe.side(recipe.crop), 7_000_003 + k)
+        op = torch.from_numpy(data.generator(k).integers(0, OPERATING_POINTS, 8))
+        yield channels_last(x), op[:1].expand(8) if alike else op, places
 
 
 def card(recipe: Recipe, folder: Path, out: Path, saved: float) -> str:

@@ -3,9 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inrcodec.fields.grids import CONVOLVE
 from inrcodec.fields.pyramid import embed
 from inrcodec.priors.context import (
     ACTIVATION_MAX,
@@ -29,7 +29,7 @@ class TrainableLayer(nn.Module):
     def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
         super().__init__()
         self.dims, self.head = dims, head
-        self.conv = getattr(F, f"conv{dims}d")
+        self.conv = CONVOLVE[dims]
         gain = (0.1 if head else math.sqrt(2)) / math.sqrt(inputs * kernel**dims)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * dims) * gain)
         self.bias = nn.Linear(2, outputs)
