@@ -18,6 +18,8 @@ from inrcodec.errors import (
     UnknownModel,
     UsageError,
 )
+from inrcodec.methods import pyramid
+from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.tables import EACH, LARGEST_STRETCH, STRETCHES, LatentTables
 from inrcodec.signal import Signal
 
@@ -95,6 +97,14 @@ def test_unreachable_target_is_said() -> None:
     encoded = codec.compress(Signal.from_array(picture(32, 32)), Settings(model="tiny", effort=0, target_bpp=1e-3))
     assert encoded.header.operating_point == 0
     assert "nearest reachable" in encoded.notes[0]
+
+
+def test_what_is_searched_at_once_sees_two_of_the_coarsest_cells_around() -> None:
+    for info in basemodels.installed():
+        if info.method == "pyramid":
+            model = basemodels.load(info, "cpu")
+            assert isinstance(model, PyramidModel)
+            assert pyramid.HALOS[model.dims] >= 2 * 2**model.config.levels, info.name
 
 
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
