@@ -107,12 +107,11 @@ def assert_same(a: Log, b: Log) -> None:
 def test_reader_sees_what_the_writer_saw(dims: int, point: int) -> None:
     prior, latents, op = random_prior(dims), random_latents(dims), torch.tensor([point])
     writer = Writer(CONFIGS[dims], latents)
-    back = prior.walk(SHAPES[dims], op, writer)
+    prior.walk(SHAPES[dims], op, writer)
     reader = Reader(writer.sent)
-    found = prior.walk(SHAPES[dims], op, reader)
+    prior.walk(SHAPES[dims], op, reader)
     assert_same(writer.log, reader.log)
-    for y, same, decoded in zip(latents, back, found, strict=True):
-        assert torch.equal(y, same) and torch.equal(y, decoded)
+    assert next(reader.sent, None) is None
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -196,9 +195,8 @@ def test_preview_stops_early(dims: int, stop: int) -> None:
     full = Writer(CONFIGS[dims], latents)
     prior.walk(SHAPES[dims], torch.tensor([5]), full)
     part = Reader(full.sent)
-    found = prior.walk(SHAPES[dims], torch.tensor([5]), part, stop=stop)
+    prior.walk(SHAPES[dims], torch.tensor([5]), part, stop=stop)
     assert_same({key: value for key, value in full.log.items() if key[0] >= stop}, part.log)
-    assert all(map(torch.equal, found, latents[stop:]))
 
 
 def by_the_book(head: bool, weight: Tensor, bias: Tensor, shift: int, x: Tensor, point: int) -> Tensor:

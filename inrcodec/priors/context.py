@@ -173,25 +173,20 @@ class ContextPrior(nn.Module):
         self.condition = layer.condition
         self.levels = nn.ModuleList(LevelPrior(config, i, layer) for i in range(len(config.widths)))
 
-    def walk(
-        self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding = half_up, stop: int = 0
-    ) -> list[Tensor]:
+    def walk(self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding = half_up, stop: int = 0) -> None:
         """Visit every part in coding order; `code` returns its symbols: decoded, or known and encoded.
 
-        shape: size of the signal; op [B] int64: operating points. Returns the latents, finest level first, as
-        float tensors [B, n, *grid] of integers; levels finer than `stop` are left out (a preview).
+        shape: size of the signal; op [B] int64: operating points. Levels finer than `stop` are left out (a preview).
         """
         with torch.autocast(op.device.type, enabled=False):  # reduced precision would not be exact
-            return self._walk(shape, op, code, rounding, stop)
+            self._walk(shape, op, code, rounding, stop)
 
-    def _walk(self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int) -> list[Tensor]:
+    def _walk(self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int) -> None:
         sizes = grid_sizes(shape, len(self.levels) + 1)
         state = torch.zeros(len(op), 1, *sizes[-1], device=op.device)
         condition = self.condition(op)
-        latents: list[Tensor] = []
         for i in range(len(self.levels) - 1, stop - 1, -1):
             net: LevelPrior = self.levels[i]  # type: ignore[assignment]
-            parts: list[Tensor] = []
             seen: list[Tensor] = []
             for k, (spatial, pointwise) in enumerate(zip(net.spatial, net.pointwise, strict=True)):
                 h = pointwise(spatial(torch.cat([state, *seen], 1), condition, rounding), condition, rounding)
@@ -203,11 +198,8 @@ class ContextPrior(nn.Module):
                     features = joins[g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
                     mean, index = head(features, condition, rounding).chunk(2, 1)
                     groups.append(code(i, k, g, mean, index.clamp(0, SCALES - 1)))
-                parts.append(torch.cat(groups, 1))
-                seen.append(self.config.seen(parts[-1], rounding))
-            latents.insert(0, merge_phases(parts, sizes[i + 1]))
+                seen.append(self.config.seen(torch.cat(groups, 1), rounding))
             if i > stop:
                 up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
                 state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
                 state = net.state_out(net.state_in(state, condition, rounding), condition, rounding)
-        return latents
