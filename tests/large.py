@@ -1,11 +1,11 @@
 """Long and large signals through the command line: seconds, bytes and peak memory of each step, as a table.
 
-    python tests/large.py --out /tmp/large [--kind sound volume field film] [--share 0.1] [--effort 0] [--quality 40]
+    python tests/large.py --out /tmp/large [--kind picture …] [--share 0.1] [--effort 0] [--quality 40]
 
-An hour of 44.1 kHz stereo (WAV, 16 bits), a volume of 512³ (NIfTI, int16), a variable of 2 GB (NetCDF4, float32) and a
-minute of 1280 × 720 (H.264). They are made first, the same for everyone; `--share` makes them shorter. Each is
-encoded, decoded whole, and decoded in part; every step is a process of its own, and its peak memory is what the system
-says it was. Signals and streams stay in `--out`.
+A picture of 100 megapixels (PNG), an hour of 44.1 kHz stereo (WAV, 16 bits), a volume of 512³ (NIfTI, int16), a
+variable of 2 GB (NetCDF4, float32) and a minute of 1280 × 720 (H.264). They are made first, the same for everyone;
+`--share` makes them smaller. Each is encoded, decoded whole, and decoded in part; every step is a process of its own,
+and its peak memory is what the system says it was. Signals and streams stay in `--out`.
 """
 
 import argparse
@@ -22,6 +22,26 @@ from numpy.typing import NDArray
 Steps = list[tuple[str, list[str]]]
 Figures = tuple[str, float, float, int]
 """What was done, seconds, peak memory in GiB, bytes of what came of it."""
+
+
+def picture(path: Path, share: float) -> tuple[Path, Steps]:
+    """A texture, mirrored again and again, under a lamp."""
+    from PIL import Image
+
+    side, tile = max(64, round(10_000 * share**0.5)), 2000
+    texture = _texture(tile, tile)
+    texture = np.concatenate([texture, texture[:, ::-1]], 1)
+    around, rows = np.arange(side) % (2 * tile), np.arange(tile)
+    out = np.empty((side, side, 3), np.uint8)
+    for first in range(0, side, tile):
+        y = first + rows[: side - first]
+        shown = texture[(rows if first // tile % 2 else rows[::-1])[: len(y)]][:, around]
+        lamp = 0.8 + 0.2 * np.cos(y[:, None] / 1500) * np.cos(np.arange(side) / 2100)
+        out[y] = np.rint(shown * lamp[..., None] * 255)
+    file = path / "picture.png"
+    Image.fromarray(out).save(file, compress_level=1)
+    part = f"{side // 3},{side // 3},{min(side // 3, 640)},{min(side // 3, 480)}"
+    return file, [("640 × 480 of it", ["-o", "part.png", "--region", part]), ("decode", ["-o", "whole.png"])]
 
 
 def sound(path: Path, share: float) -> tuple[Path, Steps]:
@@ -112,6 +132,7 @@ def _texture(height: int, width: int) -> NDArray[np.float64]:
 
 
 KINDS: dict[str, Callable[[Path, float], tuple[Path, Steps]]] = {
+    "picture": picture,
     "sound": sound,
     "volume": volume,
     "field": field,

@@ -14,7 +14,8 @@ from inrcodec import basemodels, codec, container
 from inrcodec.codec import Settings
 from inrcodec.errors import CorruptStream, TruncatedStream, UsageError
 from inrcodec.fields.patchfield import PatchField
-from inrcodec.methods.coders import SparseCoder, StepCoder, TransformCoder, UniformCoder
+from inrcodec.methods.coders import SparseCoder, TransformCoder, UniformCoder
+from inrcodec.methods.contextcoders import StepCoder
 from inrcodec.methods.meta import MetaModel
 from inrcodec.samples.image import ImageFormat
 from inrcodec.signal import Signal

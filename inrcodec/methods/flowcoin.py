@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inrcodec.methods.coders import Coder, FlowCoder
+from inrcodec.methods.coders import Coder
 from inrcodec.methods.coinpp import CoinPP
+from inrcodec.methods.contextcoders import FlowCoder
 from inrcodec.methods.meta import MetaModel, least_sections, section_count
 
 __all__ = ["PRESETS", "least_sections", "load", "section_count"]

@@ -6,7 +6,8 @@ from typing import Any
 
 from inrcodec.fields.modulations import GridShifts, Modulation
 from inrcodec.fields.siren import Siren
-from inrcodec.methods.coders import Coder, GridCoder
+from inrcodec.methods.coders import Coder
+from inrcodec.methods.contextcoders import GridCoder
 from inrcodec.methods.meta import MetaModel, least_sections, section_count
 from inrcodec.methods.options import MetaOptions
 

@@ -11,17 +11,8 @@ from torch import Tensor, nn
 from inrcodec.adaptation import logistic_bits
 from inrcodec.coordinates import patch_coordinates
 from inrcodec.innerloop import distortion
-from inrcodec.methods.coders import (
-    FlowCoder,
-    GridCoder,
-    SparseCoder,
-    StepCoder,
-    TransformCoder,
-    UniformCoder,
-    neighbours,
-    operating_point,
-    seen,
-)
+from inrcodec.methods.coders import SparseCoder, TransformCoder, UniformCoder
+from inrcodec.methods.contextcoders import FlowCoder, GridCoder, StepCoder, neighbours, operating_point, seen
 from inrcodec.methods.meta import MetaModel
 from inrcodec.priors.context import FRACTION, SCALES, half_up, scale_of, straight_through
 from inrcodec.priors.factorised import FactorisedDensity
