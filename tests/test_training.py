@@ -141,7 +141,7 @@ def test_enlarged_crops_are_softer_and_reduced_ones_sharper() -> None:
 
     def slope(resized: float, factor: float) -> float:
         signals = [Signal.from_array(ramp, "image")]
-        supply = data.Files("image", 3, signals, signals, 0.0, resized, (factor, factor))
+        supply = data.Files(data.Kind("image", 3, 0.0, resized, (factor, factor)), signals, signals)
         batch, centres = supply.batch(4, (48, 48), 1)[0], supply.centres((48, 48))[0]
         assert batch.shape == (4, 3, 48, 48) and centres.shape == (2 if resized else 1, 3, 48, 48)
         assert torch.allclose((batch * 255).round(), batch * 255, atol=1e-4)
@@ -154,11 +154,11 @@ def test_enlarged_crops_are_softer_and_reduced_ones_sharper() -> None:
 def test_a_picture_smaller_than_a_crop_is_enlarged_to_fill_it(tmp_path: Path) -> None:
     for k in range(20):
         Image.fromarray(picture(30, 90, seed=k)).save(tmp_path / f"{k}.png")
-    supply = data.load(tmp_path, "image", (48, 48), 0.3, 3, 0.0, (), 0.01, (1.0, 2.0))
+    supply = data.load(tmp_path, data.Kind("image", 3, resized=0.01, factors=(1.0, 2.0)), (48, 48), 0.3)
     assert len(supply.train) + len(supply.valid) == 20
     assert supply.batch(8, (48, 48), 1)[0].shape == (8, 3, 48, 48)
     with pytest.raises(NothingToDo):
-        data.load(tmp_path, "image", (48, 48), 0.3, 3, 0.0, ())
+        data.load(tmp_path, data.Kind("image", 3), (48, 48), 0.3)
 
 
 def test_only_pictures_are_resized(photos: Path) -> None:

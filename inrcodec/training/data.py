@@ -40,44 +40,52 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@dataclass
-class Files:
-    """Crops of the signals of a folder, and for plain numbers a share of procedural ones beside them.
+@dataclass(frozen=True)
+class Kind:
+    """What a network wants to see.
 
-    resized: the share of crops whose rows and columns are resampled, by factors between the two of `factors`: a pixel
-    of a reduced picture holds more detail than one of a camera's. Signals smaller than a crop are enlarged to fill it.
+    procedural: the share of made-up signals, for plain numbers. resized: that of crops whose rows and columns are
+    resampled, by factors between the two of `factors`: a pixel of a reduced picture holds more detail than one of a
+    camera's. Signals smaller than a crop are enlarged to fill it.
     """
 
     modality: str
     channels: int
-    train: list[Signal]
-    valid: list[Signal]
     procedural: float = 0.0
     resized: float = 0.0
     factors: tuple[float, float] = (1.0, 1.0)
 
+
+@dataclass
+class Files:
+    """Crops of the signals of a folder."""
+
+    kind: Kind
+    train: list[Signal]
+    valid: list[Signal]
+
     def batch(self, count: int, crop: Shape, seed: int) -> Batch:
         rng = generator(seed)
-        made = int((rng.random(count) < self.procedural).sum())
+        made = int((rng.random(count) < self.kind.procedural).sum())
         out = list(torch.from_numpy(procedural.batch(rng, made, crop))) if made else []
         extents = np.array([np.prod(s.shape) for s in self.train], float)
         for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
             signal, factor = self.train[which], 1.0
-            if rng.random() < self.resized:
-                factor = np.exp(rng.uniform(*np.log(self.factors)))
+            if rng.random() < self.kind.resized:
+                factor = np.exp(rng.uniform(*np.log(self.kind.factors)))
             piece = _source(crop, max(factor, *(c / n for n, c in self._room(signal, crop)[-2:])))
             start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
             out.append(_resized(self._piece(signal, start, piece), crop))
-        return torch.stack([_varied(x, self.modality, rng) for x in out]), None
+        return torch.stack([_varied(x, self.kind.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:
         """One crop of every signal, and where crops are resized another one that is, by the middle factor."""
         out = []
-        for piece in [crop, _source(crop, np.sqrt(np.prod(self.factors)))] if self.resized else [crop]:
+        for piece in [crop, _source(crop, np.sqrt(np.prod(self.kind.factors)))] if self.kind.resized else [crop]:
             for s in (s for s in self.valid if all(n >= c for n, c in self._room(s, piece))):
                 start = tuple((n - c) // 2 for n, c in self._room(s, piece))
                 out.append(_resized(self._piece(s, start, piece), crop))
-        if self.procedural:
+        if self.kind.procedural:
             out += list(torch.from_numpy(procedural.batch(generator(0), 16, crop)))
         return torch.stack(out), None
 
@@ -94,42 +102,32 @@ class Files:
         else:
             features = signal.format.to_features(values)
         x = torch.from_numpy(features).movedim(-1, 0)[list(signal.format.planes[0])]
-        return x.expand(3, *x.shape[1:]) if self.channels == 3 else x.mean(0, keepdim=True)
+        return x.expand(3, *x.shape[1:]) if self.kind.channels == 3 else x.mean(0, keepdim=True)
 
 
-def load(
-    folder: Path,
-    modality: str,
-    crop: Shape,
-    valid_share: float,
-    channels: int,
-    made: float,
-    skip: tuple[str, ...],
-    resized: float = 0.0,
-    factors: tuple[float, float] = (1.0, 1.0),
-) -> Files:
-    """All signals of a folder of one modality that can fill the crop, split into training and validation.
+def load(folder: Path, kind: Kind, crop: Shape, valid_share: float, skip: tuple[str, ...] = ()) -> Files:
+    """All signals of a folder that can fill the crop, split into training and validation.
 
     Images of 8 bits only; the first item of a batch. skip: files whose name contains one of these are left alone.
     The split hangs on the file name alone, so it stays the same when files are added. Raises NothingToDo.
     """
     train: list[Signal] = []
     valid: list[Signal] = []
-    least = _source(crop, max(1.0, *factors)) if resized else crop
-    kinds = [modality] if modality != "array" else ["array", *ALSO_NUMBERS.get(len(crop), ())]
-    for kind in kinds:
-        suffixes = formats.MODULES[kind].SUFFIXES
+    least = _source(crop, max(1.0, *kind.factors)) if kind.resized else crop
+    modalities = ["array", *ALSO_NUMBERS.get(len(crop), ())] if kind.modality == "array" else [kind.modality]
+    for modality in modalities:
+        suffixes = formats.MODULES[modality].SUFFIXES
         for path in sorted(p for p in folder.rglob("*") if files.suffix_of(p) in suffixes):
             if any(word in path.name for word in skip):
                 continue
-            signal = formats.read(path, kind)
+            signal = formats.read(path, modality)
             signal = replace(signal, values=np.asarray(signal.item(0)[...]))
             large = len(signal.shape) == len(crop) and all(n >= c for n, c in zip(signal.shape, least, strict=True))
-            if large and not (kind == "image" and signal.values.dtype == np.uint16):
+            if large and not (modality == "image" and signal.values.dtype == np.uint16):
                 (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
-    if not made and (not train or not valid):
+    if not kind.procedural and (not train or not valid):
         raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of at least {least}")
-    return Files(modality, channels, train, valid, made, resized, factors)
+    return Files(kind, train, valid)
 
 
 ALSO_NUMBERS = {1: ("audio",), 2: ("image",), 3: ("volume", "video")}

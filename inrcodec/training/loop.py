@@ -105,9 +105,8 @@ class Recipe:
             return fields.load(folder, self.variable, self.valid_share, self.range, self.skip)
         if self.modality == "shape":
             return shapes.load(folder, self.valid_share, crop, self.skip)
-        channels = self.network.channels
-        kind, share, made = self.modality, self.valid_share, self.procedural
-        return data.load(folder, kind, crop, share, channels, made, self.skip, self.resized, self.factors)
+        kind = data.Kind(self.modality, self.network.channels, self.procedural, self.resized, self.factors)
+        return data.load(folder, kind, crop, self.valid_share, self.skip)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
