@@ -5,14 +5,16 @@
 From the amortised start, two searches. `relax` is Adam on y alone, with soft rounding annealed towards hard rounding
 (Agustsson and Theis 2020). The relaxation prefers values between integers, the more the longer it runs, and noise is
 what holds it back: a short search does best with noise that vanishes, a long one with noise that stays. `refine` then
-works on integers, where the objective is true: in each pass a random part of those latents of which a step up or down
-promises to help takes it; an item that is worse for it goes back, and takes half as many. What a step does to the bits
-of its own latent is known exactly; its effect on the context of others and on the distortion is the gradient's.
+works on integers, where the objective is true, from what the first found or, where that is worse, the amortised start:
+in each pass a random part of those latents of which a step up or down promises to help takes it; an item that is worse
+for it goes back, and takes half as many. What a step does to the bits of its own latent is known exactly; its effect
+on the context of others and on the distortion is the gradient's.
 """
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ EFFORTS = ((0, 0), (2, 2), (4, 3), (6, 4), (9, 5), (12, 6), (24, 8), (60, 12), (
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
-RATE = 0.025  # Adam's, at its start
+RATES = {175: 0.025, 200: 0.016}  # Adam's at its start, by operating point: larger steps fail at high rates
 SHARE = 0.5  # of the steps that promise to help, those taken at first
 LEAST_GAIN = 0.3  # bits that a step has to promise
 DOUBT = 0.1  # share of what the gradient says that may be wrong
@@ -117,9 +119,10 @@ def adapt(
         progress(len(x))
         return first
     steps, passes = EFFORTS[effort]
-    found = search.refine(search.relax(start, steps), passes)
+    relaxed = search.relax(start, steps)
     with torch.no_grad():
-        return search.where(search.loss(found, half_up) < search.loss(first, half_up), found, first)
+        better = search.loss(relaxed, half_up) < search.loss(first, half_up)
+    return search.refine(search.where(better, relaxed, first), passes)
 
 
 class _Search:
@@ -174,11 +177,12 @@ class _Search:
         """Latents before rounding → integers, by gradient descent."""
         latents = [y.detach().clone().requires_grad_() for y in start]
         long = max(0.0, 1 - SHORT / steps)  # 0: short, towards 1: long
-        optimiser = torch.optim.Adam(latents, lr=RATE, betas=(0.9, 0.98))
+        rate = float(np.interp(int(self.op), list(RATES), list(RATES.values())))
+        optimiser = torch.optim.Adam(latents, lr=rate, betas=(0.9, 0.98))
         for step in range(steps):
             done = step / steps
             for group in optimiser.param_groups:
-                group["lr"] = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+                group["lr"] = rate * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
             sharpness, spread = 2 + 8 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
             y = [soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness) for v in latents]
             loss = self.loss(self.masked(y), smooth).sum()

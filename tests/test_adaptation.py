@@ -46,6 +46,20 @@ def test_more_effort_costs_less_and_is_counted(model: PyramidModel) -> None:
     assert all((more < less).all() for less, more in zip(costs, costs[1:], strict=False))
 
 
+def test_a_relaxed_search_that_fails_costs_nothing(model: PyramidModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = batch()
+    first = start(model, x)
+
+    def failed(_: _Search, latents: list[Tensor], steps: int) -> list[Tensor]:
+        return [half_up(y) + torch.tensor([3.0, 0.0]).view(-1, 1, 1, 1) for y in latents]  # of the first item only
+
+    monkeypatch.setattr(_Search, "relax", failed)
+    found = adapt(first, x, OP, model.synthesis, model.prior, 5, lambda _: None)
+    own = search(model, x)
+    with torch.no_grad():
+        assert (own.loss(found, half_up) < own.loss([half_up(y) for y in first], half_up)).all()
+
+
 def test_refinement_makes_no_item_worse(model: PyramidModel) -> None:
     x = batch(3)
     own = search(model, x)
