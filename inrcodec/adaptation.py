@@ -14,7 +14,6 @@ on the context of others and on the distortion is the gradient's.
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +25,8 @@ EFFORTS = ((0, 0), (2, 2), (4, 3), (6, 4), (9, 5), (12, 6), (24, 8), (60, 12), (
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
-RATES = {175: 0.025, 200: 0.016}  # Adam's at its start, by operating point: larger steps fail at high rates
+RATE = 0.1  # Adam's, at its start
+EPSILON = 30.0  # Adam's, in bits: gradients far below it move latents in proportion, so noise does not move zeros
 SHARE = 0.5  # of the steps that promise to help, those taken at first
 LEAST_GAIN = 0.3  # bits that a step has to promise
 DOUBT = 0.1  # share of what the gradient says that may be wrong
@@ -177,15 +177,14 @@ class _Search:
         """Latents before rounding → integers, by gradient descent."""
         latents = [y.detach().clone().requires_grad_() for y in start]
         long = max(0.0, 1 - SHORT / steps)  # 0: short, towards 1: long
-        rate = float(np.interp(int(self.op), list(RATES), list(RATES.values())))
-        optimiser = torch.optim.Adam(latents, lr=rate, betas=(0.9, 0.98))
+        optimiser = torch.optim.Adam(latents, lr=RATE, betas=(0.9, 0.98), eps=EPSILON)
         for step in range(steps):
             done = step / steps
             for group in optimiser.param_groups:
-                group["lr"] = rate * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+                group["lr"] = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
             sharpness, spread = 2 + 8 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
             y = [soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness) for v in latents]
-            loss = self.loss(self.masked(y), smooth).sum()
+            loss = self.loss(self.masked(y), smooth).sum() * math.prod(self.shape)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
