@@ -147,7 +147,8 @@ class _Search:
         """Latents with those that are held at zero at zero."""
         if not self.first_only:
             return latents
-        counts = [groups[0] for groups in self.prior.config.groups]
+        config = self.synthesis.config
+        counts = [config.latents(i) // config.channels for i in range(config.levels)]
         return [torch.cat([y[:, :n], torch.zeros_like(y[:, n:])], 1) for y, n in zip(latents, counts, strict=True)]
 
     def random(self, like: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class _Parts:
         self.runs = runs
         self.tables = model.tables
         self.groups = model.config.prior.groups
+        self.luma = model.config.luma
         self.stretches = model.config.stretches
         self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
         self.sizes = grid_sizes(shape, model.config.levels)
@@ -80,7 +81,7 @@ class _Writer(_Parts):
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = self.known[level][phase].split(self.groups[level], 1)[group]
-        if group and self.first_only:
+        if self.first_only and group >= self.luma(level):
             return torch.zeros_like(part)
         valid = self.valid(level, phase)
         y, m, k = (_integers(x, valid) for x in (part, mean, index))
@@ -127,7 +128,7 @@ class _Reader(_Parts):
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = torch.zeros_like(mean)
-        if group and self.first_only:
+        if self.first_only and group >= self.luma(level):
             self.values[level][phase].append(part)
             return part
         valid = self.valid(level, phase)

@@ -21,6 +21,7 @@ from inrcodec.training.loop import Recipe
 from inrcodec.training.networks import Trainee
 
 SIZES = {"widths": (16, 16, 16), "blocks": (1, 0, 0), "prior_widths": (16, 16, 16)}
+FEWER = {name: sizes[:2] for name, sizes in SIZES.items()}
 NETWORK = PyramidConfig(**SIZES, in_steps=True, magnitudes=True)  # type: ignore[arg-type]
 RECIPE = Recipe("small", 6, batch=2, crop=32, valid_crop=32, skeleton=4, checkpoint=3, head_steps=2, network=NETWORK)
 
@@ -85,16 +86,30 @@ def test_export_and_back_is_stable() -> None:
 
 
 def test_a_network_grows_without_changing_what_it_does() -> None:
-    small, large = Trainee(replace(NETWORK, magnitudes=False)), Trainee(replace(NETWORK, blocks=(1, 2, 1)))
+    small = Trainee(replace(NETWORK, magnitudes=False))
+    large = Trainee(replace(NETWORK, blocks=(1, 2, 1), prior_depth=2, apart=True))
     growth.grow(large, small)
     op, x = torch.tensor([30, 200]), torch.rand(2, 3, 40, 24)
     for net in (small, large):
         net.refresh()
     a, b = (net.analysis(x, op, net.synthesis, half_up) for net in (small, large))
     assert torch.equal(a[1], b[1]) and all(torch.equal(y, z) for y, z in zip(a[0], b[0], strict=True))
-    for change in ({"widths": (16, 16, 32)}, {"blocks": (0, 0, 0)}, {"in_steps": False}):
+    y = [half_up(v) for v in a[0]]
+    bits = [estimated_bits(net.prior, y, y, (40, 24), op, half_up) for net in (small, large)]
+    assert torch.allclose(*bits, rtol=1e-4)
+    for change in ({"widths": (16, 16, 32)}, {"blocks": (0, 0, 0)}, {"in_steps": False}, FEWER):
         with pytest.raises(UsageError, match="does not continue the model"):
             growth.grow(Trainee(replace(NETWORK, **change)), small)
+
+
+def test_a_level_more_starts_as_the_wavelet() -> None:
+    torch.manual_seed(6)
+    small, op, x = Trainee(NETWORK), torch.tensor([200, 250]), torch.rand(2, 3, 64, 64)
+    large = Trainee(replace(NETWORK, widths=(16,) * 4, blocks=(1, 0, 0, 1), prior_widths=(16,) * 4))
+    growth.grow(large, small)
+    a, b = (net.analysis(x, op, net.synthesis, half_up) for net in (small, large))
+    assert torch.allclose(a[1], b[1], atol=0.05)  # the low band is quantised elsewhere
+    assert [len(y[0]) for y in b[0]] == [9, 9, 9, 12]
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -117,10 +132,21 @@ def test_a_prepared_network_is_the_wavelet_and_its_prior_knows_the_scales(dims: 
         assert torch.allclose(a, b, atol=1e-3)
 
 
-def test_a_network_that_goes_on_has_no_skeleton(photos: Path, tmp_path: Path) -> None:
-    for recipe in (replace(RECIPE, start="photo"), replace(RECIPE, network=replace(NETWORK, sphere=True))):
-        with pytest.raises(UsageError, match="skeleton"):
-            loop.train(recipe, photos, tmp_path)
+def test_there_is_no_skeleton_on_the_sphere(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="skeleton"):
+        loop.train(replace(RECIPE, network=replace(NETWORK, sphere=True)), photos, tmp_path)
+
+
+def test_the_first_steps_of_a_network_that_goes_on_train_its_prior_alone(photos: Path, tmp_path: Path) -> None:
+    loop.train(replace(RECIPE, steps=2, skeleton=1), photos, tmp_path / "run")
+    model = pipeline.train(replace(RECIPE, steps=2), photos, tmp_path)
+    recipe = replace(RECIPE, name="next", start="small", steps=2, skeleton=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INRCODEC_MODELS", str(model.parent))
+        net = loop.train(recipe, photos, tmp_path / "next")
+    before = export.from_bytes((model / "weights.safetensors").read_bytes()).state_dict()
+    moved = {name.split(".")[0] for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"prior"}
 
 
 def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

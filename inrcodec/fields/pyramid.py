@@ -48,6 +48,8 @@ class PyramidConfig:
     )
     in_steps: bool = False  # corrections count in quantisation steps, so they shrink as the rate grows
     magnitudes: bool = False  # the prior sees the magnitudes of symbols beside their values
+    prior_depth: int = 0  # layers more in the state of the prior at every level
+    apart: bool = False  # the prior codes the bands of luma, then the other channels, one after another
     stretches: bool = False  # a stream says how much wider or narrower its symbols are than the prior expects
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
@@ -75,8 +77,15 @@ class PyramidConfig:
         """The first channel (luma) is coded before the others (chroma)."""
         per_channel = [self.latents(i) // self.channels for i in range(self.levels)]
         rest = self.channels - 1
-        groups = tuple((n, n * rest) if rest else (n,) for n in per_channel)
-        return PriorConfig(self.dims, groups, self.prior_widths, self.magnitudes)
+        if self.apart:
+            groups = tuple((1,) * n + (n,) * rest for n in per_channel)
+        else:
+            groups = tuple((n, n * rest) if rest else (n,) for n in per_channel)
+        return PriorConfig(self.dims, groups, self.prior_widths, self.magnitudes, self.prior_depth, self.apart)
+
+    def luma(self, level: int) -> int:
+        """How many groups of latents of a cell, the first ones, are of the first channel."""
+        return self.latents(level) // self.channels if self.apart else 1
 
 
 def cell_regions(sizes: list[tuple[int, ...]], window: Window, margin: int, stop: int = 0) -> dict[int, Window]:

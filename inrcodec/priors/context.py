@@ -72,6 +72,8 @@ class PriorConfig:
     groups: tuple[tuple[int, ...], ...]  # latents per group, per level: ((3, 6), …, (4, 8)) for RGB
     widths: tuple[int, ...]
     magnitudes: bool = False  # the context sees the magnitude of every symbol beside its value
+    depth: int = 0  # 3^d layers more in the state of each level
+    full_joins: bool = False  # joins are as wide as the level, not half of it
 
     def inputs(self, symbols: int) -> int:
         """Channels in which a context sees so many symbols of a cell."""
@@ -150,18 +152,20 @@ class LevelPrior(nn.Module):
         above = 1 if coarsest else config.widths[level + 1]
         self.spatial = nn.ModuleList(layer(d, above + k * seen, w, 3) for k in range(2**d))
         self.pointwise = nn.ModuleList(layer(d, w, w, 1) for _ in range(2**d))
+        join = w if config.full_joins else w // 2
         self.joins = nn.ModuleList(
-            nn.ModuleList(layer(d, w + config.inputs(sum(groups[:g])), w // 2, 1) for g in range(1, len(groups)))
+            nn.ModuleList(layer(d, w + config.inputs(sum(groups[:g])), join, 1) for g in range(1, len(groups)))
             for _ in range(2**d)
         )
         self.heads = nn.ModuleList(
-            nn.ModuleList(layer(d, w // 2 if g else w, 2 * c, 1, head=True) for g, c in enumerate(groups))
+            nn.ModuleList(layer(d, join if g else w, 2 * c, 1, head=True) for g, c in enumerate(groups))
             for _ in range(2**d)
         )
         if level > 0:  # what the next finer level sees of this one and of all coarser ones
             self.state_up = layer(d, above, 2**d * (w // 2), 1)
             self.state_in = layer(d, w // 2 + seen, w, 3)
             self.state_out = layer(d, w, w, 3)
+            self.state_more = nn.ModuleList(layer(d, w, w, 3) for _ in range(config.depth))
 
 
 class ContextPrior(nn.Module):
@@ -202,4 +206,5 @@ class ContextPrior(nn.Module):
             if i > stop:
                 up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
                 state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
-                state = net.state_out(net.state_in(state, condition, rounding), condition, rounding)
+                for deeper in (net.state_in, net.state_out, *net.state_more):
+                    state = deeper(state, condition, rounding)

@@ -2,7 +2,8 @@
 
 Crops, log λ uniform over the whole range, straight-through rounding for the synthesis and the context, noise for the
 rate; the loss of each sample is divided by its own value, so that every rate counts alike. Constant learning rate,
-then a linear decay over the last part of the run. The first steps of a network from nothing may train its prior alone.
+then a linear decay over the last part of the run. The first steps may train the prior alone, of a network from nothing
+over the bare wavelet.
 """
 
 import copy
@@ -13,6 +14,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -35,7 +37,7 @@ Progress = Callable[[int, int, str], None]
 
 
 ALONE = 2.5
-"""How much faster a prior learns while it is trained alone."""
+"""How much faster a prior from nothing learns while it is trained alone."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Recipe:
     modality: str = "image"
     description: str = ""  # one line for `inrcodec models`
     decay: float = 0.35  # share of the steps at the end over which the learning rate falls to zero
-    skeleton: int = 0  # steps at the start that train the prior alone, beside the wavelet
+    skeleton: int = 0  # steps at the start that train the prior alone: of a network from nothing, over the wavelet
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
@@ -68,7 +70,7 @@ class Recipe:
     range: tuple[float, float] | None = None  # kelvin that features 0 and 1 stand for, of a network for temperatures
     span: float = 1.0  # features that the range of plain numbers is spread over when they are coded
     skip: tuple[str, ...] = ()  # files with one of these in their names are left out: those that tests need
-    start: str = ""  # the name of an installed model to go on from; it may lack blocks, and magnitudes
+    start: str = ""  # the name of an installed model to go on from; it may be smaller (`growth`)
     network: PyramidConfig = PyramidConfig()
 
     @classmethod
@@ -109,26 +111,32 @@ class Recipe:
         return data.load(folder, kind, crop, self.valid_share, self.skip)
 
 
+Transforms = Literal["trained", "frozen", "wavelet"]
+"""What stands around the prior in a training step."""
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     if step < recipe.skeleton:
-        return ALONE * recipe.rate * min(1.0, (step + 1) / 50, 2 * (1 - step / recipe.skeleton))
+        speed = 1.0 if recipe.start else ALONE
+        return speed * recipe.rate * min(1.0, (step + 1) / 50, 2 * (1 - step / recipe.skeleton))
     left = (recipe.steps - step) / (recipe.decay * recipe.steps)
     return recipe.rate * min(1.0, (step - recipe.skeleton + 1) / 100, left)
 
 
 def training_loss(
-    net: Trainee, x: Tensor, op: Tensor, noisy: bool, places: Tensor | None = None, alone: bool = False
+    net: Trainee, x: Tensor, op: Tensor, noisy: bool, places: Tensor | None = None, transforms: Transforms = "trained"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-like loss (scalar), rate [B], MSE [B] of a batch x [B, C, *grid]; alone: of the wavelet and the prior."""
+    """Log-like loss (scalar), rate [B], MSE [B] of a batch x [B, C, *grid]."""
 
     def noise(y: Tensor) -> Tensor:
         return y + torch.rand_like(y) - 0.5
 
     quantise = noise if noisy else straight_through
-    if alone:
-        y, decoded = skeleton.code(net.synthesis, x, op, quantise)
-    else:
-        y, decoded, _ = net.analysis(x, op, net.synthesis, quantise, places)
+    with torch.set_grad_enabled(transforms == "trained"):
+        if transforms == "wavelet":
+            y, decoded = skeleton.code(net.synthesis, x, op, quantise)
+        else:
+            y, decoded, _ = net.analysis(x, op, net.synthesis, quantise, places)
     shape = tuple(x.shape[2:])
     bits = estimated_bits(net.prior, [straight_through(v) for v in y], [noise(v) for v in y], shape, op)
     loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
@@ -160,8 +168,8 @@ def validate(net: Trainee, crops: data.Batch) -> dict[str, list[float]]:
 def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Trainee:
     """Train, or go on training, in folder `out`: checkpoint.safetensors and log.jsonl. Returns the average network."""
     out.mkdir(parents=True, exist_ok=True)
-    if recipe.skeleton and (recipe.start or recipe.network.sphere):
-        raise UsageError("skeleton is for networks from nothing that are not on the sphere: it must be 0")
+    if recipe.skeleton and not recipe.start and recipe.network.sphere:
+        raise UsageError("skeleton of a network from nothing is for those that are not on the sphere: it must be 0")
     torch.manual_seed(recipe.seed)
     net = Trainee(recipe.network)
     if recipe.start:
@@ -169,7 +177,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     net = weights_last(net)
     supply, path, start = recipe.supply(folder), out / "checkpoint.safetensors", 0
     crops = supply.centres(recipe.side(recipe.valid_crop))
-    if recipe.skeleton:
+    alone: Transforms = "frozen" if recipe.start else "wavelet"
+    if recipe.skeleton and not recipe.start:
         skeleton.prepare(net, supply.batch(16, recipe.side(recipe.crop), 9_000_007)[0])
     average = copy.deepcopy(net)
     optimiser = Optimiser(net.codec, recipe.ratio)
@@ -183,8 +192,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         x, places = supply.batch(*recipe.draw(step), step)
         x = channels_last(x)
         op = (torch.rand(len(x)) ** recipe.low_rates * OPERATING_POINTS).long()
-        noisy, alone = step < recipe.noise * recipe.steps, step < recipe.skeleton
-        loss, rate, mse = training_loss(net, x, op, noisy, places, alone)
+        transforms = alone if step < recipe.skeleton else "trained"
+        loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps, places, transforms)
         net.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(net.codec.parameters(), 1.0)
