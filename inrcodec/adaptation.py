@@ -21,7 +21,7 @@ from inrcodec.fields.grids import grid_sizes, merge_phases, split_phases, with_a
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
 
-EFFORTS = ((0, 0), (2, 2), (4, 3), (6, 4), (9, 5), (12, 6), (24, 8), (60, 12), (120, 18), (400, 30))
+EFFORTS = ((0, 0), (2, 2), (5, 3), (9, 5), (15, 6), (24, 8), (40, 10), (80, 14), (160, 20), (400, 30))
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number

@@ -1,5 +1,7 @@
 """Which device runs the networks."""
 
+from functools import cache
+
 import torch
 
 from inrcodec.errors import DeviceUnavailable, UsageError
@@ -18,3 +20,9 @@ def choose(name: str) -> str:
     torch.backends.cudnn.enabled = False
     torch.backends.nnpack.set_flags(False)
     return "cuda" if present and name != "cpu" else "cpu"
+
+
+@cache
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether it is a processor that multiplies bfloat16 at once, so that it is quicker than float32."""
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -80,6 +80,7 @@ CASES = {  # name: (signal, quality)
     "solid": (numbers(13, 11, 12, modality="shape", info={"kind": "voxels"}), 30),
     "holes": (with_holes(), 80),
     "stretched": (Signal.from_array(picture(150, 70, 4)), 60),
+    "apart": (Signal.from_array(picture(50, 71, 4)), 60),
     "coinpp": (Signal.from_array(picture(13, 21, 3)), 50),
     "functa": (Signal.from_array(picture(8, 8, 3)), 100),
     "mscn": (Signal.from_array(picture(9, 30, 1)), 50),
@@ -117,13 +118,13 @@ def tiny(method: str) -> None:
     metapipeline.write(model, flow, VECTORS / "models" / name, recipe)
 
 
-def tiny_pyramid() -> None:
-    """All that a pyramid may have: magnitudes, corrections in steps, stretches."""
+def tiny_pyramid(name: str, apart: bool) -> None:
+    """All that a pyramid may have: magnitudes, corrections in steps, stretches, latents coded apart."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"widths": (16, 16, 16), "blocks": (1, 0, 0), "prior_widths": (16, 16, 16)}
-    net = Trainee(PyramidConfig(**sizes, in_steps=True, magnitudes=True))
-    said: dict[str, object] = {"modality": "image", "description": "Random weights, for tests of stretches."}
-    export.write(net, export.logistic_tails(), VECTORS / "models" / "tiny-stretched", said)
+    net = Trainee(PyramidConfig(**sizes, in_steps=True, magnitudes=True, apart=apart))
+    said: dict[str, object] = {"modality": "image", "description": f"Random weights, for tests of {name}."}
+    export.write(net, export.logistic_tails(), VECTORS / "models" / f"tiny-{name}", said)
 
 
 def features(seed: int) -> torch.Tensor:
@@ -174,8 +175,9 @@ def main() -> int:
     for method in META:
         if not (VECTORS / "models" / f"tiny-{method}").exists():
             tiny(method)
-    if not (VECTORS / "models" / "tiny-stretched").exists():
-        tiny_pyramid()
+    for name in ("stretched", "apart"):
+        if not (VECTORS / "models" / f"tiny-{name}").exists():
+            tiny_pyramid(name, name == "apart")
     index = VECTORS / "index.json"
     known = json.loads(index.read_text()) if index.exists() else {}
     for name, (signal, quality) in CASES.items():

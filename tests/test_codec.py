@@ -140,7 +140,7 @@ def test_threads_and_precision_do_not_change_symbols() -> None:
         assert torch.equal(a, b) and torch.equal(a, c)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-stretched"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart"])
 def test_rewriting_decoded_symbols_gives_the_same_bytes(name: str) -> None:
     data = encode(picture(50, 70), quality=95, model=name)
     header, sections = container.read(data)
@@ -152,7 +152,7 @@ def test_rewriting_decoded_symbols_gives_the_same_bytes(name: str) -> None:
     assert [s for (s,) in again] == sections
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-stretched"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart"])
 def test_extreme_latents_survive(name: str) -> None:
     model = basemodels.load(basemodels.by_name(name), "cpu")
     rng = torch.Generator().manual_seed(1)

@@ -73,6 +73,14 @@ def test_depth_to_space(shape: tuple[int, ...]) -> None:
     assert torch.equal(fine, depth_to_space(x, whole)[(..., *(slice(0, n) for n in shape))])
 
 
+@given(shapes)
+def test_the_gradient_of_merged_phases_goes_to_them(shape: tuple[int, ...]) -> None:
+    x = numbered(shape)
+    parts = [part.clone().requires_grad_() for part in split_phases(x, len(shape))]
+    (merge_phases(parts, shape) * x).sum().backward()
+    assert all(torch.equal(g.grad, y) for g, y in zip(parts, split_phases(x, len(shape)), strict=True))
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_memory_format_does_not_matter(layout: torch.memory_format) -> None:
     x = numbered((7, 6), 4).contiguous(memory_format=layout)

@@ -1,5 +1,9 @@
 """A short run of everything, its resumption, and what export promises."""
 
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +91,7 @@ def test_export_and_back_is_stable() -> None:
 
 def test_a_network_grows_without_changing_what_it_does() -> None:
     small = Trainee(replace(NETWORK, magnitudes=False))
-    large = Trainee(replace(NETWORK, blocks=(1, 2, 1), prior_depth=2, apart=True))
+    large = Trainee(replace(NETWORK, blocks=(1, 2, 1), apart=True))
     growth.grow(large, small)
     op, x = torch.tensor([30, 200]), torch.rand(2, 3, 40, 24)
     for net in (small, large):
@@ -100,16 +104,6 @@ def test_a_network_grows_without_changing_what_it_does() -> None:
     for change in ({"widths": (16, 16, 32)}, {"blocks": (0, 0, 0)}, {"in_steps": False}, FEWER):
         with pytest.raises(UsageError, match="does not continue the model"):
             growth.grow(Trainee(replace(NETWORK, **change)), small)
-
-
-def test_a_level_more_starts_as_the_wavelet() -> None:
-    torch.manual_seed(6)
-    small, op, x = Trainee(NETWORK), torch.tensor([200, 250]), torch.rand(2, 3, 64, 64)
-    large = Trainee(replace(NETWORK, widths=(16,) * 4, blocks=(1, 0, 0, 1), prior_widths=(16,) * 4))
-    growth.grow(large, small)
-    a, b = (net.analysis(x, op, net.synthesis, half_up) for net in (small, large))
-    assert torch.allclose(a[1], b[1], atol=0.05)  # the low band is quantised elsewhere
-    assert [len(y[0]) for y in b[0]] == [9, 9, 9, 12]
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -147,6 +141,46 @@ def test_the_first_steps_of_a_network_that_goes_on_train_its_prior_alone(photos:
     before = export.from_bytes((model / "weights.safetensors").read_bytes()).state_dict()
     moved = {name.split(".")[0] for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {"prior"}
+
+
+SHARE = """
+import torch
+from inrcodec.training import workers
+rank, count = workers.join()
+net = torch.nn.Linear(2, 1)
+net.weight.grad = torch.tensor([[float(rank), 3.0]])
+workers.share_gradients(net)
+assert count == 2 and net.weight.grad.tolist() == [[0.5, 3.0]]
+"""
+
+
+@pytest.mark.parametrize("what", ["gradients", "training"])
+def test_processes_share_their_gradients(photos: Path, tmp_path: Path, what: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    recipe, out = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text(
+        'name = "shared"\nsteps = 2\nbatch = 1\ncrop = 32\nvalid_crop = 32\ncheckpoint = 2\nhead_steps = 1\n'
+        "[network]\nwidths = [16, 16, 16]\nblocks = [1, 0, 0]\nprior_widths = [16, 16, 16]\n"
+    )
+    command = [sys.executable, "-m", "inrcodec", "train", "--config", recipe, "--data", photos, "--out", out]
+    command = [sys.executable, "-c", SHARE] if what == "gradients" else command
+    both = [subprocess.Popen(command, env=os.environ | shared | {"RANK": rank}) for rank in ("0", "1")]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    if what == "training":
+        assert len((out / "log.jsonl").read_text().splitlines()) == 1
+        assert (out / "shared" / "weights.safetensors").exists()
+
+
+def test_grain_is_noise_in_whole_steps() -> None:
+    flat = [Signal.from_array(np.full((64, 64, 3), 128, np.uint8))]
+    for share, deviations in ((0.0, (0.0, 0.0)), (1.0, (0.3, 7.0))):
+        batch, _ = data.Files(data.Kind("image", 3, grain=share), flat, flat).batch(6, (48, 48), 1)
+        assert torch.allclose((batch * 255).round(), batch * 255, atol=1e-3)
+        spread = 255 * batch.flatten(1).std(1)
+        assert deviations[0] <= spread.min() and spread.max() <= deviations[1]
 
 
 def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

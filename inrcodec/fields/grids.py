@@ -5,10 +5,10 @@ the size of the next coarser grid, which is what lets one convolution on the coa
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, product
 from types import EllipsisType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int =
     From batch · channels · depth · height alone torch concludes that a block of a volume is too small for oneDNN; its
     own kernel takes five to fifteen times as long.
     """
-    fits = len(x) == 1 and weight.shape[-1] > 1 and x.is_cpu and x.dtype == torch.float32
+    fits = len(x) == 1 and weight.shape[-1] > 1 and x.is_cpu and x.dtype in (torch.float32, torch.bfloat16)
     if fits and mkldnn.is_available() and mkldnn.enabled:
         return torch.mkldnn_convolution(x, weight, bias, [padding] * 3, [1] * 3, [1] * 3, 1)
     return F.conv3d(x, weight, bias, padding=padding)
@@ -111,19 +111,29 @@ def split_phases(x: Tensor, dims: int) -> list[Tensor]:
     return [x[_strided(offset)] for offset in phases(dims)]
 
 
-def merge_phases(parts: list[Tensor], size: tuple[int, ...]) -> Tensor:
+class _Merge(torch.autograd.Function):
+    """Writes each phase to its place in one pass, in the layout that convolutions want; its gradient reads them."""
+
+    @staticmethod
+    def forward(ctx: Any, *parts: Tensor) -> Tensor:
+        x, dims = parts[0], parts[0].ndim - 2
+        shape = (*x.shape[:2], *(2 * n for n in x.shape[2:]))
+        out = channels_last(torch.empty(shape, dtype=x.dtype, device=x.device))
+        for offset, part in zip(phases(dims), parts, strict=True):
+            out[_strided(offset)] = part
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        (gradient,) = gradients
+        return tuple(gradient[_strided(offset)] for offset in phases(gradient.ndim - 2))
+
+
+def merge_phases(parts: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
     """The inverse of `split_phases`, cut to `size`."""
-    dims = len(size)
-    order = phases(dims)
-    parts = [parts[order.index(offset)] for offset in product((0, 1), repeat=dims)]
-    for axis in range(-1, -dims - 1, -1):
-        parts = [
-            torch.stack(parts[k : k + 2], parts[k].ndim + axis + 1).flatten(axis - 1, axis)
-            for k in range(0, len(parts), 2)
-        ]
-    return parts[0][cut(tuple((0, n) for n in size))]
+    return _Merge.apply(*parts)[cut(tuple((0, n) for n in size))]
 
 
 def depth_to_space(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """[B, 2^d·C, *grid] → [B, C, *size]: channel groups become the phases of a grid twice as fine."""
-    return merge_phases(list(x.chunk(2 ** len(size), 1)), size)
+    return merge_phases(x.chunk(2 ** len(size), 1), size)

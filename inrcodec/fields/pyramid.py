@@ -23,8 +23,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inrcodec import devices
 from inrcodec.fields import wavelet
-from inrcodec.fields.grids import CONV, CONVOLVE, cut, depth_to_space, grid_sizes, split_phases, with_axes
+from inrcodec.fields.grids import (
+    CONV,
+    CONVOLVE,
+    channels_last,
+    cut,
+    depth_to_space,
+    grid_sizes,
+    split_phases,
+    with_axes,
+)
 from inrcodec.priors.context import OPERATING_POINTS, PriorConfig
 from inrcodec.priors.points import Points
 from inrcodec.window import Window
@@ -48,7 +58,6 @@ class PyramidConfig:
     )
     in_steps: bool = False  # corrections count in quantisation steps, so they shrink as the rate grows
     magnitudes: bool = False  # the prior sees the magnitudes of symbols beside their values
-    prior_depth: int = 0  # layers more in the state of the prior at every level
     apart: bool = False  # the prior codes the bands of luma, then the other channels, one after another
     stretches: bool = False  # a stream says how much wider or narrower its symbols are than the prior expects
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
@@ -81,7 +90,7 @@ class PyramidConfig:
             groups = tuple((1,) * n + (n,) * rest for n in per_channel)
         else:
             groups = tuple((n, n * rest) if rest else (n,) for n in per_channel)
-        return PriorConfig(self.dims, groups, self.prior_widths, self.magnitudes, self.prior_depth, self.apart)
+        return PriorConfig(self.dims, groups, self.prior_widths, self.magnitudes, self.apart)
 
     def luma(self, level: int) -> int:
         """How many groups of latents of a cell, the first ones, are of the first channel."""
@@ -149,6 +158,15 @@ class Block(nn.Module):
         else:
             inner = torch.addcmul(with_axes(shift, self.dims), self.conv1(x), with_axes(1 + scale, self.dims))
         return x + self.conv2(F.gelu(inner))
+
+
+def deepen(x: Tensor, blocks: nn.Module, t: Tensor) -> Tensor:
+    """x after the blocks of a level. What they add is computed in bfloat16 in training, where that is quicker."""
+    reduced = blocks.training and devices.multiplies_bfloat16(x.device)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+        for block in blocks.children():
+            x = block(x, t)
+    return x
 
 
 def _small(conv: Any) -> nn.Module:
@@ -263,8 +281,7 @@ class Synthesis(nn.Module):
         else:
             x, details = self.enter[i](torch.cat([z, r], 1)), channels
         h = (x if h is None else x + h) + place
-        for block in self.blocks[i]:  # type: ignore[attr-defined]
-            h = block(h, embed(op))
+        h = deepen(h, self.blocks[i], embed(op))
         r = wavelet.synthesise([r, *details.unbind(2)], size)
         return h, r + self.unit(i, op) * depth_to_space(self.correct[i](h), size)
 
@@ -358,8 +375,7 @@ class Analysis(nn.Module):
         f, features = x - 0.5 - guess, []  # there is a guess for signals of one channel only
         for i in range(c.levels):
             f = self.enter[i](torch.cat(split_phases(f, c.dims), 1))
-            for block in self.blocks[i]:  # type: ignore[attr-defined]
-                f = block(f, t)
+            f = deepen(f, self.blocks[i], t)
             features.append(f)
             low, *details = wavelet.analyse(low, c.dims)
             bands.append(([low] if i + 1 == c.levels else []) + details)
@@ -367,7 +383,10 @@ class Analysis(nn.Module):
         latents: list[Tensor] = []
         for i in reversed(range(c.levels)):
             seen = torch.zeros_like(features[i]) if h is None else h
-            y, change = torch.stack(bands[i], 2).flatten(1, 2), self.leave[i](torch.cat([features[i], seen], 1))
+            y, change = (
+                channels_last(torch.stack(bands[i], 2).flatten(1, 2)),
+                self.leave[i](torch.cat([features[i], seen], 1)),
+            )
             gain = synthesis.gain(i, op)
             latents.insert(0, y * gain + change if c.in_steps else (y + change) * gain)
             cells = tuple((0, n) for n in sizes[i + 1])

@@ -1,7 +1,7 @@
 """The CDF 9/7 wavelet, one axis at a time: the linear skeleton of the pyramid.
 
-Lifting defines it. Along an axis of moderate length it is applied as one matrix, which is lifting of the identity, made
-once per length: one product is quicker than a dozen passes over memory.
+Lifting defines it. Along a short axis it is applied as one matrix, which is lifting of the identity, made once per
+length: one product is quicker than a dozen small operations.
 
 Source: Cohen, Daubechies, Feauveau 1992; lifting factors after Daubechies and Sweldens 1998.
 """
@@ -21,57 +21,57 @@ def bands(dims: int) -> list[tuple[int, ...]]:
     return list(product((0, 1), repeat=dims))
 
 
-LONGEST_MATRIX = 2048
+LONGEST_MATRIX = 64
 
 
-def _analyse(x: Tensor) -> Tensor:
-    """[..., n] → [..., 2m], m = ceil(n / 2): the low half, then the high half.
+def _analyse(x: Tensor, axis: int) -> Tensor:
+    """n → 2m along an axis (negative), m = ceil(n / 2): the low half, then the high half.
 
     An odd length is extended by repeating its last sample.
     """
-    low, high = x[..., 0::2], x[..., 1::2]
-    if x.shape[-1] % 2:
-        high = torch.cat([high, low[..., -1:]], -1)
+    if x.shape[axis] % 2:
+        x = torch.cat([x, x.narrow(axis, x.shape[axis] - 1, 1)], axis)
+    low, high = x.unflatten(axis, (-1, 2)).unbind(axis)
     for step, factor in enumerate(_LIFT):
         if step % 2 == 0:
-            high = high + factor * (low + _following(low))
+            high = torch.add(high, low + _following(low, axis), alpha=factor)
         else:
-            low = low + factor * (high + _preceding(high))
-    return torch.cat([low * _SCALE, high / _SCALE], -1)
+            low = torch.add(low, high + _preceding(high, axis), alpha=factor)
+    return torch.cat([low * _SCALE, high / _SCALE], axis)
 
 
-def _synthesise(x: Tensor, n: int) -> Tensor:
-    """The inverse of `_analyse`: [..., 2m] → [..., n]."""
-    low, high = x.chunk(2, -1)
+def _synthesise(x: Tensor, axis: int, n: int) -> Tensor:
+    """The inverse of `_analyse`: 2m → n."""
+    low, high = x.chunk(2, axis)
     low, high = low / _SCALE, high * _SCALE
     for step, factor in reversed(list(enumerate(_LIFT))):
         if step % 2 == 0:
-            high = high - factor * (low + _following(low))
+            high = torch.sub(high, low + _following(low, axis), alpha=factor)
         else:
-            low = low - factor * (high + _preceding(high))
-    return torch.stack([low, high], -1).flatten(-2)[..., :n]
+            low = torch.sub(low, high + _preceding(high, axis), alpha=factor)
+    return torch.stack([low, high], axis).flatten(axis - 1, axis).narrow(axis, 0, n)
 
 
-def _following(x: Tensor) -> Tensor:
-    return torch.cat([x[..., 1:], x[..., -1:]], -1)
+def _following(x: Tensor, axis: int) -> Tensor:
+    last = x.shape[axis] - 1
+    return torch.cat([x.narrow(axis, 1, last), x.narrow(axis, last, 1)], axis)
 
 
-def _preceding(x: Tensor) -> Tensor:
-    return torch.cat([x[..., :1], x[..., :-1]], -1)
+def _preceding(x: Tensor, axis: int) -> Tensor:
+    return torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
 
 
 @lru_cache(maxsize=256)
 def _matrices(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Analysis [2m, n] and synthesis [n, 2m] matrices for length n, rounded from float64."""
     eye = torch.eye(n + n % 2, dtype=torch.float64)
-    return _analyse(eye[:n, :n]).T.to(dtype).contiguous(), _synthesise(eye, n).T.to(dtype).contiguous()
+    return _analyse(eye[:n, :n], -1).T.to(dtype).contiguous(), _synthesise(eye, -1, n).T.to(dtype).contiguous()
 
 
 def _along(x: Tensor, axis: int, n: int, forward: bool) -> Tensor:
     """Analysis or synthesis of axis `axis` (negative) of x, n samples long in the signal."""
     if n > LONGEST_MATRIX:
-        x = x.transpose(axis, -1)
-        return (_analyse(x) if forward else _synthesise(x, n)).transpose(axis, -1)
+        return _analyse(x, axis) if forward else _synthesise(x, axis, n)
     matrix = _matrices(n, x.dtype)[0 if forward else 1].to(x.device)
     if axis == -1:
         return x @ matrix.T

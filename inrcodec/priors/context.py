@@ -3,10 +3,10 @@
     P(y) = Π P(y_phase,group | coarser levels, phases and groups of this level already coded)
 
 Levels go coarse to fine; inside a level the 2^d phases of the grid follow one another, each on the grid of the next
-coarser level; inside a phase the first feature (luma) goes before the others (chroma). Everything that reaches the
-entropy coder is an integer: weights are int8, activations 0…255, biases a table per operating point. The arithmetic
-runs in float32 tensors whose values are integers, with every partial sum proven below 2^24 at load: such sums are
-exact in any order, hence equal on every device, thread count and batch size.
+coarser level; inside a phase the latents of the first feature (luma) go before the others (chroma), together or one
+after another. Everything that reaches the entropy coder is an integer: weights are int8, activations 0…255, biases a
+table per operating point. The arithmetic runs in float32 tensors whose values are integers, with every partial sum
+proven below 2^24 at load: such sums are exact in any order, hence equal on every device, thread count and batch size.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inrcodec import devices
 from inrcodec.fields.grids import CONVOLVE, depth_to_space, grid_sizes, merge_phases
 
 OPERATING_POINTS = 256
@@ -49,6 +50,15 @@ def straight_through(x: Tensor) -> Tensor:
     return x + (half_up(x) - x).detach()
 
 
+def working(x: Tensor, rounding: Rounding, head: bool = False) -> Tensor:
+    """x in the precision that a layer computes in: exact where it rounds as the format says.
+
+    Relaxed and in training, bfloat16 does for hidden layers where the processor multiplies it at once: integers up to
+    256 keep their value, and gradients are as good.
+    """
+    return x.bfloat16() if not head and rounding is not half_up and devices.multiplies_bfloat16(x.device) else x.float()
+
+
 def scale_of(index: Tensor) -> Tensor:
     """The scale of the logistic distribution, in symbols, that a scale index 0…79 stands for."""
     return 0.04 * torch.exp(0.12 * index)
@@ -72,7 +82,6 @@ class PriorConfig:
     groups: tuple[tuple[int, ...], ...]  # latents per group, per level: ((3, 6), …, (4, 8)) for RGB
     widths: tuple[int, ...]
     magnitudes: bool = False  # the context sees the magnitude of every symbol beside its value
-    depth: int = 0  # 3^d layers more in the state of each level
     full_joins: bool = False  # joins are as wide as the level, not half of it
 
     def inputs(self, symbols: int) -> int:
@@ -84,7 +93,7 @@ class PriorConfig:
 
         A layer cannot add up the magnitudes of signed neighbours: its sum comes before its clamp.
         """
-        values = rounding(compand(symbols))
+        values = working(rounding(compand(symbols)), rounding)
         return torch.cat([values, values.abs()], 1) if self.magnitudes else values
 
 
@@ -128,8 +137,8 @@ class IntegerLayer(nn.Module):
 
     def forward(self, x: Tensor, op: Tensor, rounding: Rounding) -> Tensor:
         """x [B, in, *grid] integers, op [B] int64, all the same → [B, out, *grid], integers if `rounding` rounds."""
-        bias = self.bias[op[0]]
-        return finish(self.conv(x, self.weight, bias, padding=self.weight.shape[-1] // 2), self.head, rounding)
+        x, weight, bias = (working(v, rounding, self.head) for v in (x, self.weight, self.bias[op[0]]))
+        return finish(self.conv(x, weight, bias, padding=weight.shape[-1] // 2), self.head, rounding)
 
 
 Layer = Any
@@ -165,7 +174,6 @@ class LevelPrior(nn.Module):
             self.state_up = layer(d, above, 2**d * (w // 2), 1)
             self.state_in = layer(d, w // 2 + seen, w, 3)
             self.state_out = layer(d, w, w, 3)
-            self.state_more = nn.ModuleList(layer(d, w, w, 3) for _ in range(config.depth))
 
 
 class ContextPrior(nn.Module):
@@ -187,7 +195,7 @@ class ContextPrior(nn.Module):
 
     def _walk(self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int) -> None:
         sizes = grid_sizes(shape, len(self.levels) + 1)
-        state = torch.zeros(len(op), 1, *sizes[-1], device=op.device)
+        state = working(torch.zeros(len(op), 1, *sizes[-1], device=op.device), rounding)
         condition = self.condition(op)
         for i in range(len(self.levels) - 1, stop - 1, -1):
             net: LevelPrior = self.levels[i]  # type: ignore[assignment]
@@ -206,5 +214,4 @@ class ContextPrior(nn.Module):
             if i > stop:
                 up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
                 state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
-                for deeper in (net.state_in, net.state_out, *net.state_more):
-                    state = deeper(state, condition, rounding)
+                state = net.state_out(net.state_in(state, condition, rounding), condition, rounding)

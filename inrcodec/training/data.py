@@ -46,7 +46,8 @@ class Kind:
 
     procedural: the share of made-up signals, for plain numbers. resized: that of crops whose rows and columns are
     resampled, by factors between the two of `factors`: a pixel of a reduced picture holds more detail than one of a
-    camera's. Signals smaller than a crop are enlarged to fill it.
+    camera's. Signals smaller than a crop are enlarged to fill it. grain: the share of crops that noise is added to,
+    which a reduced picture has less of than a camera's or a scanner's.
     """
 
     modality: str
@@ -54,6 +55,7 @@ class Kind:
     procedural: float = 0.0
     resized: float = 0.0
     factors: tuple[float, float] = (1.0, 1.0)
+    grain: float = 0.0
 
 
 @dataclass
@@ -75,7 +77,8 @@ class Files:
                 factor = np.exp(rng.uniform(*np.log(self.kind.factors)))
             piece = _source(crop, max(factor, *(c / n for n, c in self._room(signal, crop)[-2:])))
             start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
-            out.append(_resized(self._piece(signal, start, piece), crop))
+            x = self._piece(signal, start, piece)
+            out.append(_resized(_grainy(x, rng) if self.kind.grain and rng.random() < self.kind.grain else x, crop))
         return torch.stack([_varied(x, self.kind.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:
@@ -137,6 +140,18 @@ ALSO_NUMBERS = {1: ("audio",), 2: ("image",), 3: ("volume", "video")}
 def _source(crop: Shape, factor: float) -> Shape:
     """The size of a piece whose rows and columns fill the crop when resized by the factor."""
     return (*crop[:-2], *(round(n / factor) for n in crop[-2:]))
+
+
+GRAIN = (0.5 / 255, 6 / 255)
+"""The least and the most standard deviation of added noise."""
+
+
+def _grainy(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Features [C, *piece] in steps of 1/255, with noise that the channels have partly in common."""
+    deviation, common = np.exp(rng.uniform(*np.log(GRAIN))), rng.random()
+    shared, own = (rng.standard_normal((n, *x.shape[1:]), np.float32) for n in (1, len(x)))
+    noisy = x + torch.from_numpy(deviation * (common**0.5 * shared + (1 - common) ** 0.5 * own)).float()
+    return (noisy.clamp(0, 1) * 255).round() / 255
 
 
 def _resized(x: Tensor, crop: Shape) -> Tensor:

@@ -13,65 +13,46 @@ State = dict[str, Tensor]
 Labels = list[Hashable]
 """What each input or output of a layer is."""
 
+BIAS = ("bias.weight", "bias.bias")
+
 
 @torch.no_grad()
 def grow(net: Trainee, model: Trainee) -> None:
     """Take over the weights of a model. Raises UsageError.
 
-    What it lacks starts without effect: blocks and layers of the prior's state as the identity, what its prior does
-    not see with weights of zero. Only a level beyond its coarsest changes what is computed: it starts as the bare
-    wavelet, with the prior of what was the coarsest.
+    What it lacks starts without effect: blocks as the identity, what its prior does not see with weights of zero.
     """
     old, new = model.synthesis.config, net.synthesis.config
-    if new.in_steps != old.in_steps or not 0 <= new.levels - old.levels <= 1:
-        raise UsageError("the network does not continue the model: in_steps must be the same, levels one more at most")
+    if new.in_steps != old.in_steps or new.levels != old.levels:
+        raise UsageError("the network does not continue the model: in_steps and the number of levels must be the same")
     state, fresh = model.state_dict(), net.state_dict()
-    if new.levels > old.levels:
-        _add_level(state, old)
-    state |= {k: v for k, v in _prior(state, old, new, fresh).items() if k in fresh}
+    state |= _prior(state, old, new, fresh)
     for name in fresh.keys() - state.keys():
-        if not name.startswith("prior.") and any(f".{part}." in name for part in ("conv2", "up", "correct", "leave")):
-            state[name] = torch.zeros_like(fresh[name])
-        elif ".blocks." in name or ".enter." in name:
-            state[name] = fresh[name]
+        if ".blocks." in name:
+            state[name] = torch.zeros_like(fresh[name]) if ".conv2." in name else fresh[name]
     try:
         net.load_state_dict({k: v for k, v in state.items() if k in fresh or not k.startswith("prior.")})
     except RuntimeError as error:
         raise UsageError(f"the network does not continue the model: {str(error).splitlines()[-1].strip()}") from None
 
 
-def _add_level(state: State, config: PyramidConfig) -> None:
-    """What was the coarsest level of the transforms hands its low bands on to another one."""
-    last, bands = config.levels - 1, 2**config.dims
-    low = [k for k in range(config.latents(last)) if k % bands == 0]
-    details = [k for k in range(config.latents(last)) if k % bands]
-    gains = state["synthesis.gain_log"]
-    state["synthesis.gain_log"] = gains = torch.cat([gains, gains[-1:]])
-    gains[last, : len(details)] = gains[last, details]
-    state[f"synthesis.enter.{last}.weight"] = state[f"synthesis.enter.{last}.weight"][:, details + low]
-    for part in ("weight", "bias"):
-        state[f"analysis.leave.{last}.{part}"] = state[f"analysis.leave.{last}.{part}"][details]
-
-
 def _prior(state: State, old: PyramidConfig, new: PyramidConfig, fresh: State) -> State:
     """The prior of the new network, from that of the model."""
     out: State = {}
     for level in range(new.levels):
-        source = min(level, old.levels - 1)
-        was, now = f"prior.levels.{source}.", f"prior.levels.{level}."
-        a, b = _Layers(old, source), _Layers(new, level)
+        prefix, a, b = f"prior.levels.{level}.", _Layers(old, level), _Layers(new, level)
         for name, inputs in b.inputs.items():
-            before = a.origin(name, b)
-            if before is None or f"{was}{before}.weight" not in state:
-                _fill(out, now + name, fresh, _identity(fresh[f"{now}{name}.weight"]))
+            origin = a.origin(name, b)
+            out[f"{prefix}{name}.unit"] = fresh[f"{prefix}{name}.unit"]
+            if origin is None:
+                out |= {f"{prefix}{name}.{part}": torch.zeros_like(fresh[f"{prefix}{name}.{part}"]) for part in BIAS}
+                out[f"{prefix}{name}.weight"] = _identity(fresh[f"{prefix}{name}.weight"])
                 continue
-            weight = _matched(state[f"{was}{before}.weight"], 1, a.inputs[before], inputs)
-            rows = (a.outputs[before], b.outputs[name])
-            rest = fresh[f"{now}{name}.weight"] if name.startswith("joins") else None
-            out[f"{now}{name}.weight"] = _matched(weight, 0, *rows, rest)
-            for part in ("bias.weight", "bias.bias"):
-                out[f"{now}{name}.{part}"] = _matched(state[f"{was}{before}.{part}"], 0, *rows)
-            out[f"{now}{name}.unit"] = fresh[f"{now}{name}.unit"]
+            weight = _matched(state[f"{prefix}{origin}.weight"], 1, a.inputs[origin], inputs)
+            rows = (a.outputs[origin], b.outputs[name])
+            rest = fresh[f"{prefix}{name}.weight"] if name.startswith("joins") else None
+            out[f"{prefix}{name}.weight"] = _matched(weight, 0, *rows, rest)
+            out |= {f"{prefix}{name}.{part}": _matched(state[f"{prefix}{origin}.{part}"], 0, *rows) for part in BIAS}
     return out
 
 
@@ -108,8 +89,7 @@ class _Layers:
         if level:
             self._add("state_up", above, _numbered("up", bands * (w // 2)))
             self._add("state_in", [*_numbered("up", w // 2), *seen("all", every)], h)
-            for name in ("state_out", *(f"state_more.{k}" for k in range(prior.depth))):
-                self._add(name, h, h)
+            self._add("state_out", h, h)
 
     def _add(self, name: str, inputs: Labels, outputs: Labels) -> None:
         self.inputs[name], self.outputs[name] = inputs, outputs
@@ -143,14 +123,6 @@ def _matched(
         to, source = (torch.tensor(indices) for indices in zip(*pairs, strict=True))
         out.index_copy_(axis, to, x.index_select(axis, source))
     return out
-
-
-def _fill(out: State, name: str, fresh: State, weight: Tensor) -> None:
-    """A layer that starts with this weight and no bias."""
-    out[f"{name}.weight"] = weight
-    out[f"{name}.unit"] = fresh[f"{name}.unit"]
-    for part in ("bias.weight", "bias.bias"):
-        out[f"{name}.{part}"] = torch.zeros_like(fresh[f"{name}.{part}"])
 
 
 def _identity(like: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from inrcodec.errors import UsageError
 from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
-from inrcodec.training import data, export, fields, growth, shapes, skeleton
+from inrcodec.training import data, export, fields, growth, shapes, skeleton, workers
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
 from inrcodec.window import Shape
@@ -55,6 +55,7 @@ class Recipe:
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
     resized: float = 0.0  # share of the crops of images and films whose rows and columns are resampled
     factors: tuple[float, float] = (1.0, 1.0)  # the least and the most by which they are
+    grain: float = 0.0  # share of the crops of images and films that noise is added to
     large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
@@ -97,8 +98,8 @@ class Recipe:
 
     def supply(self, folder: Path) -> data.Supply:
         """Where the signals come from. Raises NothingToDo, and UsageError for what the modality does not have."""
-        if self.resized and self.modality not in ("image", "video"):
-            raise UsageError(f"resized is for images and films, not for {self.modality}: it must be 0")
+        if (self.resized or self.grain) and self.modality not in ("image", "video"):
+            raise UsageError(f"resized and grain are for images and films, not for {self.modality}: they must be 0")
         if len(self.factors) != 2 or not 0 < self.factors[0] <= self.factors[1]:
             raise UsageError(f"factors of {self.factors}: two, above 0, the least first")
         crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
@@ -107,7 +108,7 @@ class Recipe:
             return fields.load(folder, self.variable, self.valid_share, self.range, self.skip)
         if self.modality == "shape":
             return shapes.load(folder, self.valid_share, crop, self.skip)
-        kind = data.Kind(self.modality, self.network.channels, self.procedural, self.resized, self.factors)
+        kind = data.Kind(self.modality, self.network.channels, self.procedural, self.resized, self.factors, self.grain)
         return data.load(folder, kind, crop, self.valid_share, self.skip)
 
 
@@ -180,28 +181,33 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     alone: Transforms = "frozen" if recipe.start else "wavelet"
     if recipe.skeleton and not recipe.start:
         skeleton.prepare(net, supply.batch(16, recipe.side(recipe.crop), 9_000_007)[0])
-    average = copy.deepcopy(net)
+    average = copy.deepcopy(net).eval()
     optimiser = Optimiser(net.codec, recipe.ratio)
     if path.exists():
         start = restore(path, net, average, optimiser)
+    rank, count = workers.join()
     clock, rates, mses = time.monotonic(), [], []
     for step in range(start, recipe.steps):
         if step % 50 == 0:
             net.refresh()
-        torch.manual_seed(recipe.seed * 1_000_003 + step)
-        x, places = supply.batch(*recipe.draw(step), step)
+        torch.manual_seed((recipe.seed * 1_000_003 + step) * count + rank)
+        x, places = supply.batch(*recipe.draw(step), step * count + rank)
         x = channels_last(x)
         op = (torch.rand(len(x)) ** recipe.low_rates * OPERATING_POINTS).long()
         transforms = alone if step < recipe.skeleton else "trained"
         loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps, places, transforms)
         net.zero_grad()
         loss.backward()
+        if count > 1:
+            workers.share_gradients(net.codec)
         norm = nn.utils.clip_grad_norm_(net.codec.parameters(), 1.0)
         if torch.isfinite(norm):
             optimiser.step(learning_rate(recipe, step))
         follow(average, net, 1 - min(recipe.average, step / (step + 100)))
         rates.append(rate.mean().item())
         mses.append(mse.mean().item())
+        if rank:
+            continue
         if (step + 1) % recipe.checkpoint == 0 or step + 1 == recipe.steps:
             save(path, net, average, optimiser, step + 1, recipe)
             average.refresh()

@@ -11,7 +11,7 @@ import torch
 
 from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import OPERATING_POINTS
-from inrcodec.training import calibration, data, export, head, loop
+from inrcodec.training import calibration, data, export, head, loop, workers
 from inrcodec.training.loop import Progress, Recipe
 
 CALIBRATION_BATCHES = 60
@@ -21,6 +21,8 @@ POINT_BATCHES = 40
 def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Path:
     """Train on the images of a folder; returns the model folder, `out/<name>`. Goes on where a run stopped."""
     net = loop.train(recipe, folder, out, progress)
+    if workers.join()[0]:  # the first of several processes does the rest
+        return out / recipe.name
     head.train(net, recipe, folder, out, progress)
     supply = recipe.supply(folder)
     calibration.points(net, lambda turn: crops(recipe, supply, POINT_BATCHES, turn, alike=True))

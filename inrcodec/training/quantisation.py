@@ -18,6 +18,7 @@ from inrcodec.priors.context import (
     finish,
     smooth,
     straight_through,
+    working,
 )
 
 
@@ -50,6 +51,7 @@ class TrainableLayer(nn.Module):
         if rounding is not smooth:
             weight = self.unit * straight_through(weight / self.unit)
         bias = (self.bias(condition) * UNIT).view(len(condition), -1, *[1] * self.dims)
+        x, weight, bias = (working(v, rounding, self.head) for v in (x, weight, bias))
         return finish(self.conv(x, weight, padding=weight.shape[-1] // 2) + bias, self.head, rounding)
 
     @torch.no_grad()
