@@ -21,7 +21,7 @@ from inrcodec.fields.grids import grid_sizes, merge_phases, split_phases, with_a
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
 
-EFFORTS = ((0, 0), (2, 2), (5, 3), (9, 5), (15, 6), (24, 8), (40, 10), (80, 14), (160, 20), (400, 30))
+EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (16, 6), (30, 10), (80, 14), (160, 20), (400, 30))
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
@@ -108,8 +108,8 @@ def adapt(
 ) -> list[Tensor]:
     """Amortised latents before rounding, finest first, → integer latents.
 
-    x [B, C, *grid] in [0, 1]: the same grid of B items, each adapted as if alone. op [1]: their operating point. The
-    networks must not require gradients. `progress` is told B after every step, at least once.
+    x [B, C, *grid] in [0, 1]: the same grid of B items, each adapted as if alone. op [1]: the operating point of the
+    networks. They must not require gradients. `progress` is told B after every step, at least once.
     first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
     places: unit vectors [1, 3, *grid], for a network on the sphere.
     """
@@ -140,6 +140,7 @@ class _Search:
     ):
         self.target = synthesis.from_signal(x)  # the colour space is orthonormal: the same distortion
         self.op, self.shape, self.synthesis, self.prior = op, tuple(x.shape[2:]), synthesis, prior
+        self.aim = op * synthesis.config.aim
         self.progress, self.first_only, self.places = progress, first_only, places
         self.noise = torch.Generator(x.device).manual_seed(0)
 
@@ -167,7 +168,7 @@ class _Search:
         values = [v + shift for v, shift in zip(latents, shifts, strict=True)]
         decoded = self.synthesis(values, self.op, self.shape, places=self.places)[0]
         total = torch.stack([b.flatten(1).sum(1) for b in bits]).sum(0)
-        return rate_distortion(total, self.target, decoded, self.op)[0]
+        return rate_distortion(total, self.target, decoded, self.aim)[0]
 
     def loss(self, y: list[Tensor], rounding: Rounding) -> Tensor:
         """L of every item, [B]."""
@@ -224,7 +225,7 @@ class _Search:
         latents = [v.detach().clone().requires_grad_() for v in y]
         decoded = self.synthesis(latents, self.op, self.shape, places=self.places)[0]
         decoded.backward(torch.where(self.random(decoded) < 0.5, -1.0, 1.0))
-        price = 255**2 * lmbda(self.op) / self.target.shape[1]  # bits that a squared error of one is worth
+        price = 255**2 * lmbda(self.aim) / self.target.shape[1]  # bits that a squared error of one is worth
         curves = []
         for level, v in enumerate(latents):
             assert v.grad is not None

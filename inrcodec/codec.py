@@ -270,7 +270,7 @@ def _operating_point(settings: Settings, model: Model) -> int:
     if settings.lmbda is not None:
         if not isinstance(model, PyramidModel):
             raise UsageError(f"lmbda is for the pyramid; method {settings.method} has quality and targets")
-        return operating_point(settings.lmbda)
+        return operating_point(settings.lmbda, model.config.aim if settings.effort else 1.0)
     quality = 50.0 if settings.quality is None else settings.quality
     return round(quality / 100 * (model.points - 1))
 

@@ -60,6 +60,7 @@ class PyramidConfig:
     magnitudes: bool = False  # the prior sees the magnitudes of symbols beside their values
     apart: bool = False  # the prior codes the bands of luma, then the other channels, one after another
     stretches: bool = False  # a stream says how much wider or narrower its symbols are than the prior expects
+    aim: float = 1.0  # a search minimises R + λ·D at the λ of so many times the operating point of the networks
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
     @classmethod
@@ -118,10 +119,10 @@ def lmbda(op: Tensor) -> Tensor:
     return torch.exp(LMBDA_CENTRE + LMBDA_HALF_RANGE * _centred(op))
 
 
-def operating_point(lmbda: float) -> int:
-    """The operating point whose λ is nearest."""
+def operating_point(lmbda: float, aim: float = 1.0) -> int:
+    """The operating point of which `aim` times it has the nearest λ."""
     t = (math.log(lmbda) - LMBDA_CENTRE) / LMBDA_HALF_RANGE
-    return min(max(round((t + 1) / 2 * (OPERATING_POINTS - 1)), 0), OPERATING_POINTS - 1)
+    return min(max(round((t + 1) / 2 * (OPERATING_POINTS - 1) / aim), 0), OPERATING_POINTS - 1)
 
 
 def _centred(op: Tensor) -> Tensor:
@@ -161,8 +162,9 @@ class Block(nn.Module):
 
 
 def deepen(x: Tensor, blocks: nn.Module, t: Tensor) -> Tensor:
-    """x after the blocks of a level. What they add is computed in bfloat16 in training, where that is quicker."""
-    reduced = blocks.training and devices.multiplies_bfloat16(x.device)
+    """x after the blocks of a level. On the way to a gradient, in training and in the search, what they add is computed
+    in bfloat16 where that is quicker."""
+    reduced = x.requires_grad and devices.multiplies_bfloat16(x.device)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
         for block in blocks.children():
             x = block(x, t)

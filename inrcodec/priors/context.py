@@ -88,13 +88,13 @@ class PriorConfig:
         """Channels in which a context sees so many symbols of a cell."""
         return symbols * (1 + self.magnitudes)
 
-    def seen(self, symbols: Tensor, rounding: Rounding) -> Tensor:
-        """Symbols [B, n, *grid] → what a context sees of them, [B, inputs(n), *grid].
+    def seen(self, symbols: Tensor, rounding: Rounding) -> tuple[Tensor, ...]:
+        """Symbols [B, n, *grid] → what a context sees of them: the values, and the magnitudes, each [B, n, *grid].
 
         A layer cannot add up the magnitudes of signed neighbours: its sum comes before its clamp.
         """
         values = working(rounding(compand(symbols)), rounding)
-        return torch.cat([values, values.abs()], 1) if self.magnitudes else values
+        return (values, values.abs()) if self.magnitudes else (values,)
 
 
 class IntegerLayer(nn.Module):
@@ -202,15 +202,16 @@ class ContextPrior(nn.Module):
             seen: list[Tensor] = []
             for k, (spatial, pointwise) in enumerate(zip(net.spatial, net.pointwise, strict=True)):
                 h = pointwise(spatial(torch.cat([state, *seen], 1), condition, rounding), condition, rounding)
-                groups: list[Tensor] = []
+                groups: list[tuple[Tensor, ...]] = []
                 heads: nn.ModuleList = net.heads[k]  # type: ignore[assignment]
                 joins: nn.ModuleList = net.joins[k]  # type: ignore[assignment]
                 for g, head in enumerate(heads):
-                    known = [self.config.seen(y, rounding) for y in groups]
+                    known = [y for group in groups for y in group]
                     features = joins[g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
                     mean, index = head(features, condition, rounding).chunk(2, 1)
-                    groups.append(code(i, k, g, mean, index.clamp(0, SCALES - 1)))
-                seen.append(self.config.seen(torch.cat(groups, 1), rounding))
+                    symbols = code(i, k, g, mean, index.clamp(0, SCALES - 1))
+                    groups.append(self.config.seen(symbols, rounding))
+                seen.append(torch.cat([y for kind in zip(*groups, strict=True) for y in kind], 1))
             if i > stop:
                 up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
                 state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
