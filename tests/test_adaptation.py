@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inrcodec import basemodels
 from inrcodec.adaptation import EFFORTS, _Search, adapt
+from inrcodec.fields.pyramid import PyramidConfig, lmbda, operating_point
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import half_up, smooth
 
@@ -32,6 +33,15 @@ def start(model: PyramidModel, x: Tensor) -> list[Tensor]:
 
 def search(model: PyramidModel, x: Tensor, first_only: bool = False) -> _Search:
     return _Search(x, OP, model.synthesis, model.prior, lambda _: None, first_only, None)
+
+
+@pytest.mark.parametrize("aim", [1.0, 1.05])
+def test_a_search_minimises_the_lambda_that_was_asked_for(aim: float) -> None:
+    for asked in (0.002, 0.03, 0.4):
+        found = lmbda(operating_point(asked, aim) * torch.tensor(aim))
+        assert abs(torch.log(found / asked)) < 0.02
+    with pytest.raises(ValueError, match="aim of 0"):
+        PyramidConfig.from_json(b'{"aim": 0}')
 
 
 def test_more_effort_costs_less_and_is_counted(model: PyramidModel) -> None:

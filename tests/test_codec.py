@@ -140,6 +140,13 @@ def test_threads_and_precision_do_not_change_symbols() -> None:
         assert torch.equal(a, b) and torch.equal(a, c)
 
 
+def test_autocast_changes_samples_little() -> None:
+    data = encode(picture(70, 90), quality=60)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reduced = inrcodec.decode(data).astype(float)
+    assert 0 < np.abs(reduced - inrcodec.decode(data)).mean() < 1
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart"])
 def test_rewriting_decoded_symbols_gives_the_same_bytes(name: str) -> None:
     data = encode(picture(50, 70), quality=95, model=name)

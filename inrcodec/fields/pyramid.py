@@ -16,6 +16,7 @@ every level, and a first guess that needs no latents is subtracted before all el
 import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +68,10 @@ class PyramidConfig:
     def from_json(cls, text: bytes) -> "PyramidConfig":
         """As written by `json.dumps(asdict(config))`. Raises ValueError or TypeError."""
         fields: dict[str, Any] = {k: _tuples(v) for k, v in json.loads(text).items()}
-        return cls(**fields)
+        config = cls(**fields)
+        if not 0.5 <= config.aim <= 2:
+            raise ValueError(f"an aim of {config.aim}; 0.5 to 2 are allowed")
+        return config
 
     @property
     def levels(self) -> int:
@@ -165,7 +169,7 @@ def deepen(x: Tensor, blocks: nn.Module, t: Tensor) -> Tensor:
     """x after the blocks of a level. On the way to a gradient, in training and in the search, what they add is computed
     in bfloat16 where that is quicker."""
     reduced = x.requires_grad and devices.multiplies_bfloat16(x.device)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+    with torch.autocast(x.device.type, torch.bfloat16) if reduced else nullcontext():
         for block in blocks.children():
             x = block(x, t)
     return x
