@@ -17,9 +17,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inrcodec.fields.grids import grid_sizes, merge_phases, split_phases, with_axes
+from inrcodec.fields.grids import with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
-from inrcodec.priors.context import FRACTION, ContextPrior, Rounding, half_up, scale_of, smooth, straight_through
+from inrcodec.priors.context import (
+    FRACTION,
+    ContextPrior,
+    Expected,
+    Rounding,
+    half_up,
+    scale_of,
+    smooth,
+    straight_through,
+)
 
 EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (16, 6), (30, 10), (80, 14), (160, 20), (400, 30))
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
@@ -30,10 +39,6 @@ EPSILON = 30.0  # Adam's, in bits: gradients far below it move latents in propor
 SHARE = 0.5  # of the steps that promise to help, those taken at first
 LEAST_GAIN = 0.3  # bits that a step has to promise
 DOUBT = 0.1  # share of what the gradient says that may be wrong
-
-
-Expected = tuple[Tensor, Tensor]
-"""Means in eighths and scale indices, [B, n, *grid] each: what the prior expects of the latents of a level."""
 
 
 def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
@@ -49,26 +54,6 @@ def expected_bits(y: Tensor, expected: Expected) -> Tensor:
     return logistic_bits(y, mean / FRACTION, scale_of(index))
 
 
-def predictions(
-    prior: ContextPrior, latents: list[Tensor], shape: tuple[int, ...], op: Tensor, rounding: Rounding
-) -> list[Expected]:
-    """What the prior expects where its context sees `latents`, finest first."""
-    dims, groups = prior.config.dims, prior.config.groups
-    seen = [split_phases(y, dims) for y in latents]
-    found: list[list[list[tuple[Tensor, Tensor]]]] = [[[] for _ in parts] for parts in seen]
-
-    def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
-        found[level][phase].append((mean, index))
-        return seen[level][phase].split(groups[level], 1)[group]
-
-    prior.walk(shape, op, code, rounding)
-    out = []
-    for parts, size in zip(found, grid_sizes(shape, len(groups))[1:], strict=True):
-        mean, index = (merge_phases([torch.cat([g[k] for g in part], 1) for part in parts], size) for k in (0, 1))
-        out.append((mean, index))
-    return out
-
-
 def estimated_bits(
     prior: ContextPrior,
     latents: list[Tensor],
@@ -78,7 +63,7 @@ def estimated_bits(
     rounding: Rounding = straight_through,
 ) -> Tensor:
     """Bits per item and level, [B, L], of `targets` where the context sees `latents`; both finest first."""
-    expected = predictions(prior, latents, shape, op, rounding)
+    expected = prior.expect(latents, shape, op, rounding)
     return torch.stack([expected_bits(y, p).flatten(1).sum(1) for y, p in zip(targets, expected, strict=True)], 1)
 
 
@@ -157,8 +142,8 @@ class _Search:
         return torch.rand(like.shape, generator=self.noise, device=like.device)
 
     def expected(self, seen: list[Tensor], rounding: Rounding) -> list[Expected]:
-        """`predictions` of all items."""
-        return predictions(self.prior, seen, self.shape, self.op.expand(len(self.target)), rounding)
+        """What the prior expects of all items."""
+        return self.prior.expect(seen, self.shape, self.op.expand(len(self.target)), rounding)
 
     def weigh(self, latents: list[Tensor], expected: list[Expected], bits: list[Tensor]) -> Tensor:
         """L of every item, [B], from the bits of every latent."""

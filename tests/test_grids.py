@@ -81,6 +81,16 @@ def test_the_gradient_of_merged_phases_goes_to_them(shape: tuple[int, ...]) -> N
     assert all(torch.equal(g.grad, y) for g, y in zip(parts, split_phases(x, len(shape)), strict=True))
 
 
+@given(shapes)
+def test_the_gradient_of_a_split_grid_is_that_of_its_phases(shape: tuple[int, ...]) -> None:
+    x = numbered(shape)
+    split = x.clone().requires_grad_()
+    parts = split_phases(split, len(shape))
+    assert all(torch.equal(a, b) for a, b in zip(parts, split_phases(x, len(shape)), strict=True))
+    torch.stack([(part * part).sum() for part in parts]).sum().backward()
+    assert torch.equal(split.grad, 2 * x)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_memory_format_does_not_matter(layout: torch.memory_format) -> None:
     x = numbered((7, 6), 4).contiguous(memory_format=layout)

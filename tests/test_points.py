@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inrcodec import basemodels
-from inrcodec.adaptation import predictions
 from inrcodec.fields.grids import channels_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.latents import CodedLatents, write_symbols
@@ -61,7 +60,7 @@ def test_decoder_and_search_agree_on_what_symbols_stand_for(first_only: bool) ->
             v[:, groups[0] :] = 0
     coded = write_symbols(model, [v[0].to(torch.int16) for v in y], shape, 90, first_only)
     read = CodedLatents(model, coded, shape, 90, first_only).whole()
-    expected = predictions(model.prior, y, shape, op, half_up)
+    expected = model.prior.expect(y, shape, op, half_up)
     for level, (v, p, found) in enumerate(zip(y, expected, read, strict=True)):
         luma = model.config.prior.groups[level][0] if first_only else v.shape[1]
         shifts = model.synthesis.points(level, v, *p, op)
@@ -84,7 +83,7 @@ def test_calibration_brings_symbols_nearer_to_the_signal() -> None:
     gains = []
     for x, _, _ in crops(4):
         y = [half_up(v) for v in net.analysis(x, op, net.synthesis, half_up)[0]]
-        expected = predictions(net.prior, y, (32, 32), op, half_up)
+        expected = net.prior.expect(y, (32, 32), op, half_up)
         values = [v + net.synthesis.points(k, v, *p, op) for k, (v, p) in enumerate(zip(y, expected, strict=True))]
         target = net.synthesis.from_signal(x)
         plain, moved = ((net.synthesis(v, op, (32, 32))[0] - target).square().mean() for v in (y, values))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from inrcodec.fields.grids import grid_sizes, split_phases
+from inrcodec.fields.grids import grid_sizes, merge_phases, split_phases
 from inrcodec.priors.context import (
     EXACT,
     SCALES,
@@ -19,7 +19,7 @@ from inrcodec.priors.context import (
 
 CONFIGS = {
     1: PriorConfig(1, ((1,), (1,), (2,)), (4, 6, 4), magnitudes=True),
-    2: PriorConfig(2, ((3, 6), (3, 6), (4, 8)), (8, 6, 4), magnitudes=True),
+    2: PriorConfig(2, ((1, 1, 1, 3, 3), (3, 6), (4, 8)), (8, 6, 4), magnitudes=True, full_joins=True),
     3: PriorConfig(3, ((7, 7), (8, 8)), (4, 4)),
 }
 SHAPES = {1: (45,), 2: (37, 22), 3: (9, 6, 11)}
@@ -112,6 +112,18 @@ def test_reader_sees_what_the_writer_saw(dims: int, point: int) -> None:
     prior.walk(SHAPES[dims], op, reader)
     assert_same(writer.log, reader.log)
     assert next(reader.sent, None) is None
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("point", [0, 100, 255])
+def test_what_is_expected_of_known_symbols_is_what_the_coder_is_told(dims: int, point: int) -> None:
+    prior, latents, op = random_prior(dims), random_latents(dims), torch.tensor([point])
+    log, config = written(prior, dims, latents, point), CONFIGS[dims]
+    for level, expected in enumerate(prior.expect(latents, SHAPES[dims], op)):
+        groups, size = range(len(config.groups[level])), tuple(latents[level].shape[2:])
+        for told, found in enumerate(expected):
+            parts = [torch.cat([log[level, phase, g][told] for g in groups], 1) for phase in range(2**dims)]
+            assert torch.equal(merge_phases(parts, size), found)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

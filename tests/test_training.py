@@ -183,6 +183,27 @@ def test_grain_is_noise_in_whole_steps() -> None:
         assert deviations[0] <= spread.min() and spread.max() <= deviations[1]
 
 
+def test_subsampled_crops_keep_luma_and_lose_fine_chroma() -> None:
+    luma = np.random.default_rng(0).integers(100, 140, (64, 64))
+    stripes = 40 * (-1) ** np.arange(64)
+    pixels = [luma + 1.402 * stripes, luma - 0.714 * stripes, np.broadcast_to(luma, (64, 64))]  # of red difference only
+    signals = [Signal.from_array(np.stack(pixels, -1).round().astype(np.uint8))]
+    for share in (0.0, 1.0):
+        kind = data.Kind("image", 3, subsampled=share)
+        batch = 255 * data.Files(kind, signals, signals).batch(6, (48, 48), 1)[0]
+        assert torch.allclose(batch.round(), batch, atol=1e-3)
+        brightness = (0.299 * batch[:, 0] + 0.587 * batch[:, 1] + 0.114 * batch[:, 2]).flatten(1)
+        assert (brightness.std(1) > 10).all()
+        difference = (batch[:, 0] - batch[:, 1]).flatten(1).std(1)
+        assert difference.max() < 10 if share else difference.min() > 70
+
+
+def test_subsampling_is_for_colour_images(tmp_path: Path) -> None:
+    for recipe in (replace(RECIPE, modality="video"), replace(RECIPE, network=replace(RECIPE.network, channels=1))):
+        with pytest.raises(UsageError, match="subsampled"):
+            replace(recipe, subsampled=0.5).supply(tmp_path)
+
+
 def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for k in range(24):
         data = formats.write(Signal.sound(sound(20000, 1 + k % 2, seed=k), 16000), ".flac")

@@ -108,7 +108,28 @@ def _strided(offset: tuple[int, ...]) -> Index:
 def split_phases(x: Tensor, dims: int) -> list[Tensor]:
     """[B, C, *grid] → 2^dims tensors [B, C, *ceil(grid / 2)] in coding order; an odd side is padded with zeros."""
     x = F.pad(x, [p for n in reversed(x.shape[2:]) for p in (0, n % 2)])
-    return [x[_strided(offset)] for offset in phases(dims)]
+    return list(_Split.apply(x)) if x.requires_grad else [x[_strided(offset)] for offset in phases(dims)]
+
+
+class _Split(torch.autograd.Function):
+    """Reads each phase in one pass; its gradient writes them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(channels_last(x[_strided(offset)]) for offset in phases(x.ndim - 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _merged(gradients)
+
+
+def _merged(parts: Sequence[Tensor]) -> Tensor:
+    x, dims = parts[0], parts[0].ndim - 2
+    shape = (*x.shape[:2], *(2 * n for n in x.shape[2:]))
+    out = channels_last(torch.empty(shape, dtype=x.dtype, device=x.device))
+    for offset, part in zip(phases(dims), parts, strict=True):
+        out[_strided(offset)] = part
+    return out
 
 
 class _Merge(torch.autograd.Function):
@@ -116,12 +137,7 @@ class _Merge(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:
-        x, dims = parts[0], parts[0].ndim - 2
-        shape = (*x.shape[:2], *(2 * n for n in x.shape[2:]))
-        out = channels_last(torch.empty(shape, dtype=x.dtype, device=x.device))
-        for offset, part in zip(phases(dims), parts, strict=True):
-            out[_strided(offset)] = part
-        return out
+        return _merged(parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:

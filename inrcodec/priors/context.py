@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec import devices
-from inrcodec.fields.grids import CONVOLVE, depth_to_space, grid_sizes, merge_phases
+from inrcodec.fields.grids import CONVOLVE, channels_last, depth_to_space, grid_sizes, merge_phases, split_phases
 
 OPERATING_POINTS = 256
 ACTIVATION_MAX = 255
@@ -33,6 +33,12 @@ Code = Callable[[int, int, int, Tensor, Tensor], Tensor]
 """(level, phase, group, mean·8 [B, C, *grid], scale index [B, C, *grid]) → the symbols [B, C, *grid] of that part."""
 
 Rounding = Callable[[Tensor], Tensor]
+
+Expected = tuple[Tensor, Tensor]
+"""Means in eighths and scale indices, [B, n, *grid] each: what the prior expects of the latents of a level."""
+
+Phase = Callable[[int, int, Tensor], Tensor]
+"""(level, phase, features [B, w, *grid]) → what the context sees of the symbols of that phase [B, n, *grid]."""
 
 
 def half_up(x: Tensor) -> Tensor:
@@ -135,14 +141,36 @@ class IntegerLayer(nn.Module):
         """What the layers want to know of the operating points [B]."""
         return op
 
+    def terms(self, op: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor]:
+        """Weight and bias [out] at the operating points op [B] int64, all the same."""
+        return working(self.weight, rounding, self.head), working(self.bias[op[0]], rounding, self.head)
+
+    def sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.conv(x, weight, bias, padding=weight.shape[-1] // 2)
+
     def forward(self, x: Tensor, op: Tensor, rounding: Rounding) -> Tensor:
         """x [B, in, *grid] integers, op [B] int64, all the same → [B, out, *grid], integers if `rounding` rounds."""
-        x, weight, bias = (working(v, rounding, self.head) for v in (x, self.weight, self.bias[op[0]]))
-        return finish(self.conv(x, weight, bias, padding=weight.shape[-1] // 2), self.head, rounding)
+        x = working(x, rounding, self.head)
+        return finish(self.sums(x, *self.terms(op, rounding)), self.head, rounding)
 
 
 Layer = Any
 """The class of a layer: `IntegerLayer`, or its trainable twin with the same arguments and methods."""
+
+
+def side_by_side(layers: list[Layer], columns: list[Tensor], x: Tensor, op: Tensor, rounding: Rounding) -> Tensor:
+    """What several layers that are no heads make of those channels of x that each reads, one after another.
+
+    Computed as one layer, which is quicker: the sums are the same, with zeros among them.
+    """
+    weights, biases = zip(*(layer.terms(op, rounding) for layer in layers), strict=True)
+    wide = [
+        w.new_zeros(len(w), x.shape[1], *w.shape[2:]).index_copy(1, own.to(w.device), w)
+        for w, own in zip(weights, columns, strict=True)
+    ]
+    bias = torch.cat(biases, min(1, biases[0].ndim - 1))  # [out] of one operating point, or [B, out, 1, …]
+    sums = layers[0].sums(working(x, rounding), channels_last(torch.cat(wide)), bias)
+    return finish(sums, False, rounding)
 
 
 class LevelPrior(nn.Module):
@@ -190,29 +218,71 @@ class ContextPrior(nn.Module):
 
         shape: size of the signal; op [B] int64: operating points. Levels finer than `stop` are left out (a preview).
         """
-        with torch.autocast(op.device.type, enabled=False):  # reduced precision would not be exact
-            self._walk(shape, op, code, rounding, stop)
-
-    def _walk(self, shape: tuple[int, ...], op: Tensor, code: Code, rounding: Rounding, stop: int) -> None:
-        sizes = grid_sizes(shape, len(self.levels) + 1)
-        state = working(torch.zeros(len(op), 1, *sizes[-1], device=op.device), rounding)
         condition = self.condition(op)
-        for i in range(len(self.levels) - 1, stop - 1, -1):
-            net: LevelPrior = self.levels[i]  # type: ignore[assignment]
-            seen: list[Tensor] = []
-            for k, (spatial, pointwise) in enumerate(zip(net.spatial, net.pointwise, strict=True)):
-                h = pointwise(spatial(torch.cat([state, *seen], 1), condition, rounding), condition, rounding)
-                groups: list[tuple[Tensor, ...]] = []
-                heads: nn.ModuleList = net.heads[k]  # type: ignore[assignment]
-                joins: nn.ModuleList = net.joins[k]  # type: ignore[assignment]
-                for g, head in enumerate(heads):
-                    known = [y for group in groups for y in group]
-                    features = joins[g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
-                    mean, index = head(features, condition, rounding).chunk(2, 1)
-                    symbols = code(i, k, g, mean, index.clamp(0, SCALES - 1))
-                    groups.append(self.config.seen(symbols, rounding))
-                seen.append(torch.cat([y for kind in zip(*groups, strict=True) for y in kind], 1))
-            if i > stop:
-                up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
-                state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
-                state = net.state_out(net.state_in(state, condition, rounding), condition, rounding)
+
+        def phase(i: int, k: int, h: Tensor) -> Tensor:
+            net: Any = self.levels[i]
+            groups: list[tuple[Tensor, ...]] = []
+            for g, head in enumerate(net.heads[k]):
+                known = [y for group in groups for y in group]
+                features = net.joins[k][g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
+                mean, index = head(features, condition, rounding).chunk(2, 1)
+                symbols = code(i, k, g, mean, index.clamp(0, SCALES - 1))
+                groups.append(self.config.seen(symbols, rounding))
+            return torch.cat([y for kind in zip(*groups, strict=True) for y in kind], 1)
+
+        self._walk(shape, op, phase, rounding, stop)
+
+    def expect(
+        self, latents: list[Tensor], shape: tuple[int, ...], op: Tensor, rounding: Rounding = half_up
+    ) -> list[Expected]:
+        """What `walk` expects of latents that are all known, finest first, and so are visited phase by phase."""
+        dims, condition = self.config.dims, self.condition(op)
+        seen = [split_phases(torch.cat(self.config.seen(y, rounding), 1), dims) for y in latents]
+        found: list[list[Expected]] = [[] for _ in latents]
+
+        def phase(i: int, k: int, h: Tensor) -> Tensor:
+            net: Any = self.levels[i]
+            parts = [h]
+            if len(net.joins[k]):
+                x = torch.cat([h, seen[i][k]], 1)
+                joined = side_by_side(net.joins[k], self._columns(i), x, condition, rounding)
+                parts += joined.chunk(len(net.joins[k]), 1)
+            heads = [head(part, condition, rounding) for head, part in zip(net.heads[k], parts, strict=True)]
+            means, indices = zip(*(head.chunk(2, 1) for head in heads), strict=True)
+            found[i].append((torch.cat(means, 1), torch.cat(indices, 1).clamp(0, SCALES - 1)))
+            return seen[i][k]
+
+        self._walk(shape, op, phase, rounding)
+        out = []
+        for y, parts in zip(latents, found, strict=True):
+            mean, index = (merge_phases(kind, tuple(y.shape[2:])) for kind in zip(*parts, strict=True))
+            out.append((mean, index))
+        return out
+
+    def _columns(self, i: int) -> list[Tensor]:
+        """Which channels of features and what is seen of a whole phase each join of level i reads, in its order."""
+        groups, w = self.config.groups[i], self.config.widths[i]
+        kinds, n = self.config.inputs(1), sum(groups)
+        starts = [sum(groups[:g]) for g in range(len(groups))]
+        known = [
+            [w + kind * n + a + c for kind in range(kinds) for c in range(count)]
+            for a, count in zip(starts, groups, strict=True)
+        ]
+        return [torch.tensor([*range(w), *(c for part in known[:g] for c in part)]) for g in range(1, len(groups))]
+
+    def _walk(self, shape: tuple[int, ...], op: Tensor, phase: Phase, rounding: Rounding, stop: int = 0) -> None:
+        with torch.autocast(op.device.type, enabled=False):  # reduced precision would not be exact
+            sizes = grid_sizes(shape, len(self.levels) + 1)
+            state = working(torch.zeros(len(op), 1, *sizes[-1], device=op.device), rounding)
+            condition = self.condition(op)
+            for i in range(len(self.levels) - 1, stop - 1, -1):
+                net: LevelPrior = self.levels[i]  # type: ignore[assignment]
+                seen: list[Tensor] = []
+                for k, (spatial, pointwise) in enumerate(zip(net.spatial, net.pointwise, strict=True)):
+                    h = pointwise(spatial(torch.cat([state, *seen], 1), condition, rounding), condition, rounding)
+                    seen.append(phase(i, k, h))
+                if i > stop:
+                    up = depth_to_space(net.state_up(state, condition, rounding), sizes[i + 1])
+                    state = torch.cat([up, merge_phases(seen, sizes[i + 1])], 1)
+                    state = net.state_out(net.state_in(state, condition, rounding), condition, rounding)

@@ -8,8 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrcodec.adaptation import predictions
-from inrcodec.fields.grids import split_phases
 from inrcodec.priors.context import FRACTION, OPERATING_POINTS, SCALES, half_up, scale_of
 from inrcodec.priors.points import UNIT
 from inrcodec.priors.tables import TOTAL, tail_lengths
@@ -39,20 +37,13 @@ def residuals(net: Trainee, batches: Iterable[Batch]) -> list[Counts]:
     """Histograms of |y − mean| in eighths, per scale index, over (x, operating points, places) batches."""
     lengths = tail_lengths()
     counts = [np.zeros(n) for n in lengths]
-    groups = net.prior.config.groups
     for x, op, places in batches:
-        y, _, _ = net.analysis(x, op, net.synthesis, half_up, places)
-        parts = [split_phases(half_up(v), net.prior.config.dims) for v in y]
-
-        def code(level: int, phase: int, group: int, mean: Tensor, index: Tensor, parts: list = parts) -> Tensor:
-            part = parts[level][phase].split(groups[level], 1)[group]
-            offset = (part * FRACTION - mean).abs().flatten().long().numpy()
+        y = [half_up(v) for v in net.analysis(x, op, net.synthesis, half_up, places)[0]]
+        for symbols, (mean, index) in zip(y, net.prior.expect(y, tuple(x.shape[2:]), op), strict=True):
+            offset = (symbols * FRACTION - mean).abs().flatten().long().numpy()
             for k, n in enumerate(lengths):
                 mine = offset[index.flatten().long().numpy() == k]
                 counts[k] += np.bincount(mine[mine < n], minlength=n)
-            return part
-
-        net.prior.walk(tuple(x.shape[2:]), op, code, half_up)
     return counts
 
 
@@ -99,7 +90,7 @@ def points(net: Trainee, batches: Callable[[int], Iterable[Batch]]) -> None:
             with torch.no_grad():
                 start, _, _ = net.analysis(x, op, net.synthesis, half_up, places)
                 y = [half_up(v) for v in start]
-                expected = predictions(net.prior, y, tuple(x.shape[2:]), op, half_up)
+                expected = net.prior.expect(y, tuple(x.shape[2:]), op, half_up)
             at = [net.synthesis.points.places(v, *p).flatten() for v, p in zip(y, expected, strict=True)]
             own = [(one + t * more).float() for one, more in found]
             values = [(v + o[i].view(v.shape)).requires_grad_() for v, o, i in zip(y, own, at, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from inrcodec import files, formats
@@ -47,7 +48,8 @@ class Kind:
     procedural: the share of made-up signals, for plain numbers. resized: that of crops whose rows and columns are
     resampled, by factors between the two of `factors`: a pixel of a reduced picture holds more detail than one of a
     camera's. Signals smaller than a crop are enlarged to fill it. grain: the share of crops that noise is added to,
-    which a reduced picture has less of than a camera's or a scanner's.
+    which a reduced picture has less of than a camera's or a scanner's. subsampled: the share of crops whose chroma is
+    halved in resolution, as cameras, scanners and JPEG files have it.
     """
 
     modality: str
@@ -56,6 +58,7 @@ class Kind:
     resized: float = 0.0
     factors: tuple[float, float] = (1.0, 1.0)
     grain: float = 0.0
+    subsampled: float = 0.0
 
 
 @dataclass
@@ -78,16 +81,21 @@ class Files:
             piece = _source(crop, max(factor, *(c / n for n, c in self._room(signal, crop)[-2:])))
             start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
             x = self._piece(signal, start, piece)
-            out.append(_resized(_grainy(x, rng) if self.kind.grain and rng.random() < self.kind.grain else x, crop))
+            x = _resized(_grainy(x, rng) if self.kind.grain and rng.random() < self.kind.grain else x, crop)
+            out.append(_subsampled(x, rng) if self.kind.subsampled and rng.random() < self.kind.subsampled else x)
         return torch.stack([_varied(x, self.kind.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:
-        """One crop of every signal, and where crops are resized another one that is, by the middle factor."""
-        out = []
+        """One crop of every signal, and where crops are resized another one that is, by the middle factor.
+
+        Every other one has its chroma subsampled where that of crops is.
+        """
+        out: list[Tensor] = []
         for piece in [crop, _source(crop, np.sqrt(np.prod(self.kind.factors)))] if self.kind.resized else [crop]:
             for s in (s for s in self.valid if all(n >= c for n, c in self._room(s, piece))):
                 start = tuple((n - c) // 2 for n, c in self._room(s, piece))
-                out.append(_resized(self._piece(s, start, piece), crop))
+                x = _resized(self._piece(s, start, piece), crop)
+                out.append(_subsampled(x, generator(0)) if self.kind.subsampled and len(out) % 2 else x)
         if self.kind.procedural:
             out += list(torch.from_numpy(procedural.batch(generator(0), 16, crop)))
         return torch.stack(out), None
@@ -160,6 +168,17 @@ def _resized(x: Tensor, crop: Shape) -> Tensor:
         return x
     y = F.interpolate(x.float().flatten(0, -3)[None], crop[-2:], mode="bicubic", antialias=True)
     return ((y.clamp(0, 1) * 255).round() / 255).reshape(len(x), *crop)
+
+
+def _subsampled(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Features [3, *crop] of an image in steps of 1/255, its chroma reduced to half and enlarged again."""
+    down = (Image.Resampling.BOX, Image.Resampling.BICUBIC)[rng.integers(2)]
+    up = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)[rng.integers(2)]
+    image = Image.fromarray((x * 255).round().byte().movedim(0, -1).contiguous().numpy()).convert("YCbCr")
+    luma, *chroma = image.split()
+    half = [c.resize(((c.width + 1) // 2, (c.height + 1) // 2), down).resize(c.size, up) for c in chroma]
+    out = np.asarray(Image.merge("YCbCr", (luma, *half)).convert("RGB"))
+    return torch.from_numpy(out.astype(np.float32) / 255).movedim(-1, 0)
 
 
 def _varied(x: Tensor, modality: str, rng: np.random.Generator) -> Tensor:

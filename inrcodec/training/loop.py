@@ -56,6 +56,7 @@ class Recipe:
     resized: float = 0.0  # share of the crops of images and films whose rows and columns are resampled
     factors: tuple[float, float] = (1.0, 1.0)  # the least and the most by which they are
     grain: float = 0.0  # share of the crops of images and films that noise is added to
+    subsampled: float = 0.0  # share of the crops of colour images whose chroma is halved in resolution
     large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
@@ -100,6 +101,8 @@ class Recipe:
         """Where the signals come from. Raises NothingToDo, and UsageError for what the modality does not have."""
         if (self.resized or self.grain) and self.modality not in ("image", "video"):
             raise UsageError(f"resized and grain are for images and films, not for {self.modality}: they must be 0")
+        if self.subsampled and (self.modality != "image" or self.network.channels != 3):
+            raise UsageError(f"subsampled is for colour images, not for {self.modality}: it must be 0")
         if len(self.factors) != 2 or not 0 < self.factors[0] <= self.factors[1]:
             raise UsageError(f"factors of {self.factors}: two, above 0, the least first")
         crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
@@ -108,7 +111,15 @@ class Recipe:
             return fields.load(folder, self.variable, self.valid_share, self.range, self.skip)
         if self.modality == "shape":
             return shapes.load(folder, self.valid_share, crop, self.skip)
-        kind = data.Kind(self.modality, self.network.channels, self.procedural, self.resized, self.factors, self.grain)
+        kind = data.Kind(
+            self.modality,
+            self.network.channels,
+            self.procedural,
+            self.resized,
+            self.factors,
+            self.grain,
+            self.subsampled,
+        )
         return data.load(folder, kind, crop, self.valid_share, self.skip)
 
 

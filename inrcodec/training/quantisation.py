@@ -46,13 +46,20 @@ class TrainableLayer(nn.Module):
     def condition(op: Tensor) -> Tensor:
         return embed(op)
 
-    def forward(self, x: Tensor, condition: Tensor, rounding: Rounding) -> Tensor:
+    def terms(self, condition: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor]:
+        """Weight, and bias [B, out, 1, …]."""
         weight: Tensor = self.weight
         if rounding is not smooth:
             weight = self.unit * straight_through(weight / self.unit)
         bias = (self.bias(condition) * UNIT).view(len(condition), -1, *[1] * self.dims)
-        x, weight, bias = (working(v, rounding, self.head) for v in (x, weight, bias))
-        return finish(self.conv(x, weight, padding=weight.shape[-1] // 2) + bias, self.head, rounding)
+        return working(weight, rounding, self.head), working(bias, rounding, self.head)
+
+    def sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.conv(x, weight, padding=weight.shape[-1] // 2) + bias
+
+    def forward(self, x: Tensor, condition: Tensor, rounding: Rounding) -> Tensor:
+        x = working(x, rounding, self.head)
+        return finish(self.sums(x, *self.terms(condition, rounding)), self.head, rounding)
 
     @torch.no_grad()
     def shift(self) -> Tensor:
