@@ -204,6 +204,23 @@ def test_subsampling_is_for_colour_images(tmp_path: Path) -> None:
             replace(recipe, subsampled=0.5).supply(tmp_path)
 
 
+def test_the_decoder_learns_from_what_a_search_finds(photos: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=2, skeleton=0, checkpoint=2, searched=1)
+    after = loop.train(recipe, photos, tmp_path)
+    torch.manual_seed(recipe.seed)
+    before = Trainee(recipe.network)
+
+    def same(part: str) -> bool:
+        pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
+        return all(torch.equal(a, b) for a, b in pairs)
+
+    assert [same(part) for part in ("analysis", "synthesis", "prior")] == [True, False, False]
+    (row,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert '"J"' in row
+    with pytest.raises(UsageError, match="searched"):
+        replace(recipe, searched=10).supply(photos)
+
+
 def test_sounds_are_trained_on_as_photographs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for k in range(24):
         data = formats.write(Signal.sound(sound(20000, 1 + k % 2, seed=k), 16000), ".flac")

@@ -3,7 +3,7 @@
 Crops, log λ uniform over the whole range, straight-through rounding for the synthesis and the context, noise for the
 rate; the loss of each sample is divided by its own value, so that every rate counts alike. Constant learning rate,
 then a linear decay over the last part of the run. The first steps may train the prior alone, of a network from nothing
-over the bare wavelet.
+over the bare wavelet. A last run may teach synthesis and prior what latents are like that a search has found.
 """
 
 import copy
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inrcodec import basemodels
-from inrcodec.adaptation import estimated_bits, rate_distortion
+from inrcodec.adaptation import EFFORTS, adapt, estimated_bits, rate_distortion
 from inrcodec.errors import UsageError
 from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
@@ -35,6 +35,9 @@ from inrcodec.window import Shape
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, figures)"""
 
+
+FEWER = 4
+"""One in how many validation crops is searched."""
 
 ALONE = 2.5
 """How much faster a prior from nothing learns while it is trained alone."""
@@ -57,6 +60,7 @@ class Recipe:
     factors: tuple[float, float] = (1.0, 1.0)  # the least and the most by which they are
     grain: float = 0.0  # share of the crops of images and films that noise is added to
     subsampled: float = 0.0  # share of the crops of colour images whose chroma is halved in resolution
+    searched: int = 0  # effort of a search whose latents synthesis and prior learn from; the analysis stays as it is
     large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
@@ -103,6 +107,8 @@ class Recipe:
             raise UsageError(f"resized and grain are for images and films, not for {self.modality}: they must be 0")
         if self.subsampled and (self.modality != "image" or self.network.channels != 3):
             raise UsageError(f"subsampled is for colour images, not for {self.modality}: it must be 0")
+        if not 0 <= self.searched < len(EFFORTS):
+            raise UsageError(f"searched of {self.searched}: an effort, 0 to {len(EFFORTS) - 1}")
         if len(self.factors) != 2 or not 0 < self.factors[0] <= self.factors[1]:
             raise UsageError(f"factors of {self.factors}: two, above 0, the least first")
         crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
@@ -155,9 +161,30 @@ def training_loss(
     return (loss / (loss.detach() + 0.05)).mean(), rate, mse
 
 
+def searched_latents(net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None) -> list[Tensor]:
+    """What a search finds, finest first; op [B], all the same. Takes the gradients of all parameters off."""
+    net.requires_grad_(False)
+    start, _, _ = net.analysis(x, op, net.synthesis, half_up, places)
+    with torch.enable_grad():
+        return adapt(start, x, op[:1], net.synthesis, net.prior, effort, lambda _: None, places=places)
+
+
+def searched_loss(
+    net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`training_loss` of synthesis and prior where latents are those that a search finds; op [B], all the same."""
+    y = searched_latents(net, x, op, effort, places)
+    net.synthesis.requires_grad_()
+    net.prior.requires_grad_()
+    shape = tuple(x.shape[2:])
+    decoded = net.synthesis.to_signal(net.synthesis(y, op, shape, places=places)[0])
+    loss, rate, mse = rate_distortion(estimated_bits(net.prior, y, y, shape, op).sum(1), x, decoded, op)
+    return (loss / (loss.detach() + 0.05)).mean(), rate, mse
+
+
 @torch.no_grad()
-def validate(net: Trainee, crops: data.Batch) -> dict[str, list[float]]:
-    """Mean ln(R + λD), rate and PSNR with true rounding, at five operating points."""
+def validate(net: Trainee, crops: data.Batch, effort: int = 0) -> dict[str, list[float]]:
+    """Mean ln(R + λD), rate and PSNR with true rounding, at five operating points; effort: of the search, if any."""
     rows: dict[str, list[float]] = {"J": [], "bpp": [], "psnr": []}
     for point in (40, 85, 130, 175, 220):
         losses, rates, psnrs = [], [], []
@@ -165,9 +192,14 @@ def validate(net: Trainee, crops: data.Batch) -> dict[str, list[float]]:
             x, places = (None if part is None else channels_last(part[k : k + 8]) for part in crops)
             assert x is not None
             op = torch.full((len(x),), point)
-            y, decoded, _ = net.analysis(x, op, net.synthesis, half_up, places)
-            y = [half_up(v) for v in y]
-            bits = estimated_bits(net.prior, y, y, tuple(x.shape[2:]), op, half_up)
+            shape = tuple(x.shape[2:])
+            if effort:
+                y = searched_latents(net, x, op, effort, places)
+                decoded = net.synthesis.to_signal(net.synthesis(y, op, shape, places=places)[0])
+            else:
+                y, decoded, _ = net.analysis(x, op, net.synthesis, half_up, places)
+                y = [half_up(v) for v in y]
+            bits = estimated_bits(net.prior, y, y, shape, op, half_up)
             loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
             losses.append(loss.log())
             rates.append(rate)
@@ -189,6 +221,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     net = weights_last(net)
     supply, path, start = recipe.supply(folder), out / "checkpoint.safetensors", 0
     crops = supply.centres(recipe.side(recipe.valid_crop))
+    if recipe.searched:  # which takes its time
+        crops = crops[0][::FEWER], None if crops[1] is None else crops[1][::FEWER]
     alone: Transforms = "frozen" if recipe.start else "wavelet"
     if recipe.skeleton and not recipe.start:
         skeleton.prepare(net, supply.batch(16, recipe.side(recipe.crop), 9_000_007)[0])
@@ -206,7 +240,10 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         x = channels_last(x)
         op = (torch.rand(len(x)) ** recipe.low_rates * OPERATING_POINTS).long()
         transforms = alone if step < recipe.skeleton else "trained"
-        loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps, places, transforms)
+        if recipe.searched:
+            loss, rate, mse = searched_loss(net, x, op[:1].expand(len(x)), recipe.searched, places)
+        else:
+            loss, rate, mse = training_loss(net, x, op, step < recipe.noise * recipe.steps, places, transforms)
         net.zero_grad()
         loss.backward()
         if count > 1:
@@ -222,7 +259,7 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         if (step + 1) % recipe.checkpoint == 0 or step + 1 == recipe.steps:
             save(path, net, average, optimiser, step + 1, recipe)
             average.refresh()
-            figures = validate(average, crops)
+            figures = validate(average, crops, recipe.searched)
             row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), **figures}
             with (out / "log.jsonl").open("a") as log:
                 print(json.dumps(row), file=log)
