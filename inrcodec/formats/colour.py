@@ -1,4 +1,4 @@
-"""Embedded colour profiles, through littlecms."""
+"""Embedded colour profiles, through littlecms, and chroma at less than full resolution."""
 
 import io
 from dataclasses import dataclass
@@ -74,3 +74,11 @@ def note_dropped(icc: bytes | None, values: NDArray[np.integer], notes: list[str
     if icc and not (profile and profile.is_srgb()):
         label = profile.label if profile else "unusable"
         notes.append(f"ICC profile '{label}' dropped: 16-bit samples are kept as they are")
+
+
+def subsampled(pixels: NDArray[np.uint8], down: str, up: str) -> NDArray[np.uint8]:
+    """sRGB [H, W, 3] with its chroma at half resolution; down, up: Pillow's names of the filters on the way."""
+    luma, *chroma = Image.fromarray(pixels).convert("YCbCr").split()
+    there, back = Image.Resampling[down], Image.Resampling[up]
+    half = [c.resize(((c.width + 1) // 2, (c.height + 1) // 2), there).resize(c.size, back) for c in chroma]
+    return np.asarray(Image.merge("YCbCr", (luma, *half)).convert("RGB"))

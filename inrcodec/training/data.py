@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from inrcodec import files, formats
 from inrcodec.errors import NothingToDo
+from inrcodec.formats import colour
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import Signal
 from inrcodec.training import procedural
@@ -172,12 +172,8 @@ def _resized(x: Tensor, crop: Shape) -> Tensor:
 
 def _subsampled(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Features [3, *crop] of an image in steps of 1/255, its chroma reduced to half and enlarged again."""
-    down = (Image.Resampling.BOX, Image.Resampling.BICUBIC)[rng.integers(2)]
-    up = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)[rng.integers(2)]
-    image = Image.fromarray((x * 255).round().byte().movedim(0, -1).contiguous().numpy()).convert("YCbCr")
-    luma, *chroma = image.split()
-    half = [c.resize(((c.width + 1) // 2, (c.height + 1) // 2), down).resize(c.size, up) for c in chroma]
-    out = np.asarray(Image.merge("YCbCr", (luma, *half)).convert("RGB"))
+    down, up = ("BOX", "BICUBIC")[rng.integers(2)], ("BILINEAR", "BICUBIC")[rng.integers(2)]
+    out = colour.subsampled((x * 255).round().byte().movedim(0, -1).contiguous().numpy(), down, up)
     return torch.from_numpy(out.astype(np.float32) / 255).movedim(-1, 0)
 
 
