@@ -9,8 +9,6 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from inrcodec import devices
-
 LARGEST = 1 << 19
 """Elements of a matrix beyond which the iterations would cost more than the rest of a step."""
 
@@ -18,16 +16,15 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """[K, m, n] → the same with singular values near one, as near as bfloat16 gets where that is quicker."""
+    """[K, m, n] → the same with singular values near one."""
     a, b, c = _NEWTON_SCHULZ
     wide = g.shape[1] <= g.shape[2]
     x = g if wide else g.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    x = x.bfloat16() if devices.multiplies_bfloat16(x.device) else x
     for _ in range(steps):
         s = x @ x.mT
         x = a * x + (b * s + c * s @ s) @ x
-    return (x if wide else x.mT).float()
+    return x if wide else x.mT
 
 
 class Optimiser:
