@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec import files, formats
-from inrcodec.errors import NothingToDo
+from inrcodec.errors import NothingToDo, UsageError
 from inrcodec.formats import colour
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import Signal
@@ -41,24 +41,33 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Variety:
+    """What is made of the signals of a folder, in shares; keys of a training configuration file."""
+
+    procedural: float = 0.0  # share of signals that are made up, of a network for plain numbers
+    resized: float = 0.0  # share of the crops of images and films whose rows and columns are resampled
+    factors: tuple[float, float] = (1.0, 1.0)  # the least and the most by which they are
+    grain: float = 0.0  # share of the crops of images and films that noise is added to
+    subsampled: float = 0.0  # share of the crops of colour images whose chroma is halved in resolution
+
+    def check(self, modality: str, channels: int) -> None:
+        """Raises UsageError for what the modality does not have."""
+        if (self.resized or self.grain) and modality not in ("image", "video"):
+            raise UsageError(f"resized and grain are for images and films, not for {modality}: they must be 0")
+        if self.subsampled and (modality != "image" or channels != 3):
+            raise UsageError(f"subsampled is for colour images, not for {modality}: it must be 0")
+        if len(self.factors) != 2 or not 0 < self.factors[0] <= self.factors[1]:
+            raise UsageError(f"factors of {self.factors}: two, above 0, the least first")
+
+
 @dataclass(frozen=True)
 class Kind:
-    """What a network wants to see.
-
-    procedural: the share of made-up signals, for plain numbers. resized: that of crops whose rows and columns are
-    resampled, by factors between the two of `factors`: a pixel of a reduced picture holds more detail than one of a
-    camera's. Signals smaller than a crop are enlarged to fill it. grain: the share of crops that noise is added to,
-    which a reduced picture has less of than a camera's or a scanner's. subsampled: the share of crops whose chroma is
-    halved in resolution, as cameras, scanners and JPEG files have it.
-    """
+    """What a network wants to see."""
 
     modality: str
     channels: int
-    procedural: float = 0.0
-    resized: float = 0.0
-    factors: tuple[float, float] = (1.0, 1.0)
-    grain: float = 0.0
-    subsampled: float = 0.0
+    variety: Variety = Variety()
 
 
 @dataclass
@@ -71,18 +80,24 @@ class Files:
 
     def batch(self, count: int, crop: Shape, seed: int) -> Batch:
         rng = generator(seed)
-        made = int((rng.random(count) < self.kind.procedural).sum())
+        made = int((rng.random(count) < self.kind.variety.procedural).sum())
         out = list(torch.from_numpy(procedural.batch(rng, made, crop))) if made else []
         extents = np.array([np.prod(s.shape) for s in self.train], float)
         for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
             signal, factor = self.train[which], 1.0
-            if rng.random() < self.kind.resized:
-                factor = np.exp(rng.uniform(*np.log(self.kind.factors)))
+            if rng.random() < self.kind.variety.resized:
+                factor = np.exp(rng.uniform(*np.log(self.kind.variety.factors)))
             piece = _source(crop, max(factor, *(c / n for n, c in self._room(signal, crop)[-2:])))
             start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
             x = self._piece(signal, start, piece)
-            x = _resized(_grainy(x, rng) if self.kind.grain and rng.random() < self.kind.grain else x, crop)
-            out.append(_subsampled(x, rng) if self.kind.subsampled and rng.random() < self.kind.subsampled else x)
+            x = _resized(
+                _grainy(x, rng) if self.kind.variety.grain and rng.random() < self.kind.variety.grain else x, crop
+            )
+            out.append(
+                _subsampled(x, rng)
+                if self.kind.variety.subsampled and rng.random() < self.kind.variety.subsampled
+                else x
+            )
         return torch.stack([_varied(x, self.kind.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:
@@ -91,12 +106,14 @@ class Files:
         Every other one has its chroma subsampled where that of crops is.
         """
         out: list[Tensor] = []
-        for piece in [crop, _source(crop, np.sqrt(np.prod(self.kind.factors)))] if self.kind.resized else [crop]:
+        for piece in (
+            [crop, _source(crop, np.sqrt(np.prod(self.kind.variety.factors)))] if self.kind.variety.resized else [crop]
+        ):
             for s in (s for s in self.valid if all(n >= c for n, c in self._room(s, piece))):
                 start = tuple((n - c) // 2 for n, c in self._room(s, piece))
                 x = _resized(self._piece(s, start, piece), crop)
-                out.append(_subsampled(x, generator(0)) if self.kind.subsampled and len(out) % 2 else x)
-        if self.kind.procedural:
+                out.append(_subsampled(x, generator(0)) if self.kind.variety.subsampled and len(out) % 2 else x)
+        if self.kind.variety.procedural:
             out += list(torch.from_numpy(procedural.batch(generator(0), 16, crop)))
         return torch.stack(out), None
 
@@ -124,7 +141,7 @@ def load(folder: Path, kind: Kind, crop: Shape, valid_share: float, skip: tuple[
     """
     train: list[Signal] = []
     valid: list[Signal] = []
-    least = _source(crop, max(1.0, *kind.factors)) if kind.resized else crop
+    least = _source(crop, max(1.0, *kind.variety.factors)) if kind.variety.resized else crop
     modalities = ["array", *ALSO_NUMBERS.get(len(crop), ())] if kind.modality == "array" else [kind.modality]
     for modality in modalities:
         suffixes = formats.MODULES[modality].SUFFIXES
@@ -136,7 +153,7 @@ def load(folder: Path, kind: Kind, crop: Shape, valid_share: float, skip: tuple[
             large = len(signal.shape) == len(crop) and all(n >= c for n, c in zip(signal.shape, least, strict=True))
             if large and not (modality == "image" and signal.values.dtype == np.uint16):
                 (valid if crc32(path.name.encode()) % 1000 < 1000 * valid_share else train).append(signal)
-    if not kind.procedural and (not train or not valid):
+    if not kind.variety.procedural and (not train or not valid):
         raise NothingToDo(f"{folder}: {len(train)} training and {len(valid)} validation signals of at least {least}")
     return Files(kind, train, valid)
 

@@ -44,7 +44,7 @@ ALONE = 2.5
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(data.Variety):
     """What a training configuration file may say; unknown keys are errors."""
 
     name: str
@@ -56,11 +56,7 @@ class Recipe:
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
-    resized: float = 0.0  # share of the crops of images and films whose rows and columns are resampled
-    factors: tuple[float, float] = (1.0, 1.0)  # the least and the most by which they are
-    grain: float = 0.0  # share of the crops of images and films that noise is added to
-    subsampled: float = 0.0  # share of the crops of colour images whose chroma is halved in resolution
-    searched: int = 0  # effort of a search whose latents synthesis and prior learn from; the analysis stays as it is
+    searched: int = 0  # effort of a search whose latents synthesis and prior learn from, not those of the analysis
     large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
@@ -71,7 +67,6 @@ class Recipe:
     valid_share: float = 0.05
     checkpoint: int = 500
     head_steps: int = 2000
-    procedural: float = 0.0  # share of signals that are made up, of a network for plain numbers
     variable: str = ""  # which one to read, of fields
     range: tuple[float, float] | None = None  # kelvin that features 0 and 1 stand for, of a network for temperatures
     span: float = 1.0  # features that the range of plain numbers is spread over when they are coded
@@ -103,29 +98,16 @@ class Recipe:
 
     def supply(self, folder: Path) -> data.Supply:
         """Where the signals come from. Raises NothingToDo, and UsageError for what the modality does not have."""
-        if (self.resized or self.grain) and self.modality not in ("image", "video"):
-            raise UsageError(f"resized and grain are for images and films, not for {self.modality}: they must be 0")
-        if self.subsampled and (self.modality != "image" or self.network.channels != 3):
-            raise UsageError(f"subsampled is for colour images, not for {self.modality}: it must be 0")
+        self.check(self.modality, self.network.channels)
         if not 0 <= self.searched < len(EFFORTS):
             raise UsageError(f"searched of {self.searched}: an effort, 0 to {len(EFFORTS) - 1}")
-        if len(self.factors) != 2 or not 0 < self.factors[0] <= self.factors[1]:
-            raise UsageError(f"factors of {self.factors}: two, above 0, the least first")
         crop = tuple(2 * n if self.large else n for n in self.side(self.crop))
         if self.modality == "field":
             assert self.range is not None, "a network on the sphere needs a range"
             return fields.load(folder, self.variable, self.valid_share, self.range, self.skip)
         if self.modality == "shape":
             return shapes.load(folder, self.valid_share, crop, self.skip)
-        kind = data.Kind(
-            self.modality,
-            self.network.channels,
-            self.procedural,
-            self.resized,
-            self.factors,
-            self.grain,
-            self.subsampled,
-        )
+        kind = data.Kind(self.modality, self.network.channels, self)
         return data.load(folder, kind, crop, self.valid_share, self.skip)
 
 
@@ -172,14 +154,18 @@ def searched_latents(net: Trainee, x: Tensor, op: Tensor, effort: int, places: T
 def searched_loss(
     net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`training_loss` of synthesis and prior where latents are those that a search finds; op [B], all the same."""
+    """`training_loss`, for the analysis alone, and the same of latents that a search finds, for synthesis and prior.
+
+    op [B], all the same. Rate and MSE are those of the search.
+    """
     y = searched_latents(net, x, op, effort, places)
-    net.synthesis.requires_grad_()
-    net.prior.requires_grad_()
+    net.analysis.requires_grad_()
+    start, _, _ = training_loss(net, x, op, False, places)
+    net.requires_grad_()
     shape = tuple(x.shape[2:])
     decoded = net.synthesis.to_signal(net.synthesis(y, op, shape, places=places)[0])
     loss, rate, mse = rate_distortion(estimated_bits(net.prior, y, y, shape, op).sum(1), x, decoded, op)
-    return (loss / (loss.detach() + 0.05)).mean(), rate, mse
+    return start + (loss / (loss.detach() + 0.05)).mean(), rate, mse
 
 
 @torch.no_grad()
