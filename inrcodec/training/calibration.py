@@ -38,7 +38,7 @@ def residuals(net: Trainee, batches: Iterable[Batch]) -> list[Counts]:
     lengths = tail_lengths()
     counts = [np.zeros(n) for n in lengths]
     for x, op, places in batches:
-        y = [half_up(v) for v in net.analysis(x, op, net.synthesis, half_up, places)[0]]
+        y = net.symbols(x, op, places=places)
         for symbols, (mean, index) in zip(y, net.prior.expect(y, tuple(x.shape[2:]), op), strict=True):
             offset = (symbols * FRACTION - mean).abs().flatten().long().numpy()
             for k, n in enumerate(lengths):
@@ -88,8 +88,7 @@ def points(net: Trainee, batches: Callable[[int], Iterable[Batch]]) -> None:
         for x, op, places in batches(k):
             t = (2 * float(op[0]) - last) / last
             with torch.no_grad():
-                start, _, _ = net.analysis(x, op, net.synthesis, half_up, places)
-                y = [half_up(v) for v in start]
+                y = net.symbols(x, op, places=places)
                 expected = net.prior.expect(y, tuple(x.shape[2:]), op, half_up)
             at = [net.synthesis.points.places(v, *p).flatten() for v, p in zip(y, expected, strict=True)]
             own = [(one + t * more).float() for one, more in found]

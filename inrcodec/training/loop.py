@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inrcodec import basemodels
-from inrcodec.adaptation import EFFORTS, adapt, estimated_bits, rate_distortion
+from inrcodec.adaptation import EFFORTS, estimated_bits, rate_distortion
 from inrcodec.errors import UsageError
 from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
@@ -143,14 +143,6 @@ def training_loss(
     return (loss / (loss.detach() + 0.05)).mean(), rate, mse
 
 
-def searched_latents(net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None) -> list[Tensor]:
-    """What a search finds, finest first; op [B], all the same. Takes the gradients of all parameters off."""
-    net.requires_grad_(False)
-    start, _, _ = net.analysis(x, op, net.synthesis, half_up, places)
-    with torch.enable_grad():
-        return adapt(start, x, op[:1], net.synthesis, net.prior, effort, lambda _: None, places=places)
-
-
 def searched_loss(
     net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +150,7 @@ def searched_loss(
 
     op [B], all the same. Rate and MSE are those of the search.
     """
-    y = searched_latents(net, x, op, effort, places)
+    y = net.symbols(x, op, effort, places)
     net.analysis.requires_grad_()
     start, _, _ = training_loss(net, x, op, False, places)
     net.requires_grad_()
@@ -179,12 +171,8 @@ def validate(net: Trainee, crops: data.Batch, effort: int = 0) -> dict[str, list
             assert x is not None
             op = torch.full((len(x),), point)
             shape = tuple(x.shape[2:])
-            if effort:
-                y = searched_latents(net, x, op, effort, places)
-                decoded = net.synthesis.to_signal(net.synthesis(y, op, shape, places=places)[0])
-            else:
-                y, decoded, _ = net.analysis(x, op, net.synthesis, half_up, places)
-                y = [half_up(v) for v in y]
+            y = net.symbols(x, op, effort, places)
+            decoded = net.synthesis.to_signal(net.synthesis(y, op, shape, places=places)[0])
             bits = estimated_bits(net.prior, y, y, shape, op, half_up)
             loss, rate, mse = rate_distortion(bits.sum(1), x, decoded, op)
             losses.append(loss.log())

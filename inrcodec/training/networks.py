@@ -1,10 +1,12 @@
 """What is trained together."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from inrcodec.adaptation import adapt
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
-from inrcodec.priors.context import ContextPrior
+from inrcodec.priors.context import ContextPrior, half_up
 from inrcodec.training.quantisation import TrainableLayer
 
 
@@ -28,3 +30,16 @@ class Trainee(nn.Module):
         for module in self.modules():
             if isinstance(module, TrainableLayer):
                 module.refresh()
+
+    def symbols(self, x: Tensor, op: Tensor, effort: int = 0, places: Tensor | None = None) -> list[Tensor]:
+        """What an encoder codes of x [B, C, *grid], finest first; op [B], all the same if there is an effort.
+
+        A search takes the gradients of all parameters off.
+        """
+        with torch.no_grad():
+            start, _, _ = self.analysis(x, op, self.synthesis, half_up, places)
+        if not effort:
+            return [half_up(y) for y in start]
+        self.requires_grad_(False)
+        with torch.enable_grad():
+            return adapt(start, x, op[:1], self.synthesis, self.prior, effort, lambda _: None, places=places)
