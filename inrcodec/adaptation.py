@@ -30,7 +30,7 @@ from inrcodec.priors.context import (
     straight_through,
 )
 
-EFFORTS = ((0, 0), (2, 2), (4, 3), (8, 4), (14, 6), (24, 8), (40, 11), (80, 14), (160, 20), (600, 40))
+EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (16, 6), (30, 10), (80, 14), (160, 20), (600, 40))
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number

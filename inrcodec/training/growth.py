@@ -20,9 +20,14 @@ BIAS = ("bias.weight", "bias.bias")
 def grow(net: Trainee, model: Trainee) -> None:
     """Take over the weights of a model. Raises UsageError.
 
-    What it lacks starts without effect: blocks as the identity, what its prior does not see with weights of zero.
+    What it lacks starts without effect: blocks as the identity; what its prior has not seen before, symbols or features
+    of its own, with weights of zero.
     """
     old, new = model.synthesis.config, net.synthesis.config
+    if any(a > b for a, b in zip(old.prior_widths, new.prior_widths, strict=False)):
+        raise UsageError(
+            f"the network does not continue the model: prior_widths {new.prior_widths} after {old.prior_widths}"
+        )
     if new.in_steps != old.in_steps or new.levels != old.levels:
         raise UsageError("the network does not continue the model: in_steps and the number of levels must be the same")
     state, fresh = model.state_dict(), net.state_dict()
@@ -50,8 +55,7 @@ def _prior(state: State, old: PyramidConfig, new: PyramidConfig, fresh: State) -
                 continue
             weight = _matched(state[f"{prefix}{origin}.weight"], 1, a.inputs[origin], inputs)
             rows = (a.outputs[origin], b.outputs[name])
-            rest = fresh[f"{prefix}{name}.weight"] if name.startswith("joins") else None
-            out[f"{prefix}{name}.weight"] = _matched(weight, 0, *rows, rest)
+            out[f"{prefix}{name}.weight"] = _matched(weight, 0, *rows, fresh[f"{prefix}{name}.weight"])
             out |= {f"{prefix}{name}.{part}": _matched(state[f"{prefix}{origin}.{part}"], 0, *rows) for part in BIAS}
     return out
 
@@ -87,7 +91,7 @@ class _Layers:
                     self._add(f"joins.{k}.{g - 1}", [*h, *known], join)
                 self._add(f"heads.{k}.{g}", join if g else h, [(part, s) for part in ("mean", "index") for s in group])
         if level:
-            self._add("state_up", above, _numbered("up", bands * (w // 2)))
+            self._add("state_up", above, [("up", phase, k) for phase in range(bands) for k in range(w // 2)])
             self._add("state_in", [*_numbered("up", w // 2), *seen("all", every)], h)
             self._add("state_out", h, h)
 

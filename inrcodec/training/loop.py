@@ -56,7 +56,7 @@ class Recipe(data.Variety):
     noise: float = 0.04  # share of the steps at the start with uniform noise in place of rounding
     batch: int = 6
     crop: int | tuple[int, ...] = 128  # samples a side, or of each axis
-    searched: int = 0  # effort of a search whose latents synthesis and prior learn from, not those of the analysis
+    searched: int = 0  # effort of a search whose latents synthesis and prior learn from; the analysis stays as it is
     large: float = 0.0  # share of the steps with crops of twice the side, and as many samples in all
     valid_crop: int | tuple[int, ...] = 192
     rate: float = 8e-4
@@ -146,18 +146,14 @@ def training_loss(
 def searched_loss(
     net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`training_loss`, for the analysis alone, and the same of latents that a search finds, for synthesis and prior.
-
-    op [B], all the same. Rate and MSE are those of the search.
-    """
+    """`training_loss` of synthesis and prior where latents are those that a search finds; op [B], all the same."""
     y = net.symbols(x, op, effort, places)
-    net.analysis.requires_grad_()
-    start, _, _ = training_loss(net, x, op, False, places)
-    net.requires_grad_()
+    net.synthesis.requires_grad_()
+    net.prior.requires_grad_()
     shape = tuple(x.shape[2:])
     decoded = net.synthesis.to_signal(net.synthesis(y, op, shape, places=places)[0])
     loss, rate, mse = rate_distortion(estimated_bits(net.prior, y, y, shape, op).sum(1), x, decoded, op)
-    return start + (loss / (loss.detach() + 0.05)).mean(), rate, mse
+    return (loss / (loss.detach() + 0.05)).mean(), rate, mse
 
 
 @torch.no_grad()
