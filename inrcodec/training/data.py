@@ -79,25 +79,19 @@ class Files:
     valid: list[Signal]
 
     def batch(self, count: int, crop: Shape, seed: int) -> Batch:
-        rng = generator(seed)
-        made = int((rng.random(count) < self.kind.variety.procedural).sum())
+        rng, share = generator(seed), self.kind.variety
+        made = int((rng.random(count) < share.procedural).sum())
         out = list(torch.from_numpy(procedural.batch(rng, made, crop))) if made else []
         extents = np.array([np.prod(s.shape) for s in self.train], float)
         for which in rng.choice(len(extents), count - made, p=extents / extents.sum()) if self.train else ():
             signal, factor = self.train[which], 1.0
-            if rng.random() < self.kind.variety.resized:
-                factor = np.exp(rng.uniform(*np.log(self.kind.variety.factors)))
+            if rng.random() < share.resized:
+                factor = np.exp(rng.uniform(*np.log(share.factors)))
             piece = _source(crop, max(factor, *(c / n for n, c in self._room(signal, crop)[-2:])))
             start = tuple(int(rng.integers(n - c + 1)) for n, c in self._room(signal, piece))
             x = self._piece(signal, start, piece)
-            x = _resized(
-                _grainy(x, rng) if self.kind.variety.grain and rng.random() < self.kind.variety.grain else x, crop
-            )
-            out.append(
-                _subsampled(x, rng)
-                if self.kind.variety.subsampled and rng.random() < self.kind.variety.subsampled
-                else x
-            )
+            x = _resized(_grainy(x, rng) if share.grain and rng.random() < share.grain else x, crop)
+            out.append(_subsampled(x, rng) if share.subsampled and rng.random() < share.subsampled else x)
         return torch.stack([_varied(x, self.kind.modality, rng) for x in out]), None
 
     def centres(self, crop: Shape) -> Batch:
@@ -106,14 +100,13 @@ class Files:
         Every other one has its chroma subsampled where that of crops is.
         """
         out: list[Tensor] = []
-        for piece in (
-            [crop, _source(crop, np.sqrt(np.prod(self.kind.variety.factors)))] if self.kind.variety.resized else [crop]
-        ):
+        share = self.kind.variety
+        for piece in [crop, _source(crop, np.sqrt(np.prod(share.factors)))] if share.resized else [crop]:
             for s in (s for s in self.valid if all(n >= c for n, c in self._room(s, piece))):
                 start = tuple((n - c) // 2 for n, c in self._room(s, piece))
                 x = _resized(self._piece(s, start, piece), crop)
-                out.append(_subsampled(x, generator(0)) if self.kind.variety.subsampled and len(out) % 2 else x)
-        if self.kind.variety.procedural:
+                out.append(_subsampled(x, generator(0)) if share.subsampled and len(out) % 2 else x)
+        if share.procedural:
             out += list(torch.from_numpy(procedural.batch(generator(0), 16, crop)))
         return torch.stack(out), None
 
