@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from inrcodec.fields.grids import grid_sizes, merge_phases, split_phases
+from inrcodec.priors import int8
 from inrcodec.priors.context import (
     EXACT,
+    MAX_BYTE_SHIFT,
     SCALES,
     ContextPrior,
     IntegerLayer,
@@ -31,7 +33,7 @@ def random_layer(layer: IntegerLayer, generator: torch.Generator) -> None:
         return torch.randint(low, high + 1, size, generator=generator)
 
     outputs = len(layer.weight)
-    reach = int(127 / math.sqrt(layer.weight[0].numel() / 4) + 1)
+    reach = min(127, int(127 / math.sqrt(layer.weight[0].numel() / 4) + 1))
     weight = draw(-reach, reach, *layer.weight.shape).to(torch.int8)
     bias = torch.stack([draw(-(1 << 30), 1 << 30, outputs), *draw(-(1 << 19), 1 << 19, 2, outputs)])
     bias[2] //= 256
@@ -245,6 +247,48 @@ def test_layer_in_plain_integers(head: bool, kernel: int, shift: int) -> None:
         assert torch.equal(out[0].long(), by_the_book(head, weight, bias, shift, x, point))
 
 
+on_bytes = pytest.mark.skipif(
+    not all(int8.exact(torch.device("cpu"), dims) for dims in (1, 2, 3)), reason="this processor multiplies no bytes"
+)
+
+
+@on_bytes
+@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("shift", [0, 1, 5, 13, MAX_BYTE_SHIFT])
+@pytest.mark.parametrize("large", [False, True])
+def test_layer_on_bytes(head: bool, kernel: int, shift: int, large: bool) -> None:
+    """Every sum near a half is met at small shifts, and sums up to 2^24 with large weights."""
+    generator = torch.Generator().manual_seed(shift)
+    features, symbols = 3, [2, 1, 3]
+    config = PriorConfig(1, ((6,),), (features,), magnitudes=True)
+    inputs = features + config.inputs(sum(symbols))
+    layer = IntegerLayer(1, inputs, 6, kernel, head, config.signed(features, symbols))
+    reach = 127 if large else 1
+    weight = torch.randint(-reach, reach + 1, layer.weight.shape, generator=generator, dtype=torch.int8)
+    bias = torch.randint(-(1 << 22), 1 << 22, (3, 6), generator=generator) * torch.tensor([[1 << 16], [0], [0]])
+    layer.load(weight, torch.full((6,), shift, dtype=torch.int8), bias if large else bias >> 12)
+    x = torch.randint(0, 256, (1, features, 500), generator=generator)
+    values = [torch.randint(-127, 128, (1, n, 500), generator=generator) for n in symbols]
+    plain = torch.cat([x, *(part for v in values for part in (v, v.abs()))], 1)
+    parts = [x, *(part for v in values for part in (v.clamp(min=0), (-v).clamp(min=0), v.abs()))]
+    out = layer(torch.cat(parts, 1).to(torch.uint8), torch.tensor([101]), half_up)
+    assert out.dtype == (torch.float32 if head else torch.uint8)
+    assert torch.equal(out.float(), layer(plain.float(), torch.tensor([101]), half_up))
+
+
+@on_bytes
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_bytes_do_not_matter(dims: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, latents = random_prior(dims), random_latents(dims)
+    quick = written(prior, dims, latents, 31)
+    assert any(layer.narrow for layer in prior.modules() if isinstance(layer, IntegerLayer))
+    monkeypatch.setattr(int8, "exact", lambda *_: False)
+    plain = random_prior(dims)
+    assert_same(quick, written(plain, dims, latents, 31))
+    assert not any(layer.narrow for layer in plain.modules() if isinstance(layer, IntegerLayer))
+
+
 def small(weight: int, shift: int, bias: int, inputs: int = 1) -> IntegerLayer:
     layer = IntegerLayer(1, inputs, 1, 1)
     layer.load(
@@ -270,7 +314,9 @@ def test_sums_that_could_leave_the_exact_range_are_refused() -> None:
             small(*refused)
 
 
-@pytest.mark.parametrize("refused", [(127, 0, 0, 519), (1, 21, 0, 1), (1, 0, 1 << 24, 1), (0, 0, -(1 << 30), 1)])
+@pytest.mark.parametrize(
+    "refused", [(127, 0, 0, 519), (-128, 0, 0, 1), (1, 21, 0, 1), (1, 0, 1 << 24, 1), (0, 0, -(1 << 30), 1)]
+)
 def test_weights_and_biases_out_of_range_are_refused(refused: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError):
         small(*refused)

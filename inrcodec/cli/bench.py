@@ -228,7 +228,7 @@ def bench(
     ]
     if own and own[0] in codecs:
         tables.append(table.gains(curves, own[0].name))
-    print(table.text(tables))
+    print(table.text([one for one in tables if one.row_count]))
 
 
 def _select(modality: "Modality", own: list["Codec"], names: str | None) -> tuple[list["Codec"], list[str]]:

@@ -41,6 +41,7 @@ class Conv3d(nn.Conv3d):
         return conv3d(input, self.weight, self.bias, int(self.padding[0]))
 
 
+LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: Conv3d}
 CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: conv3d}
 
@@ -58,8 +59,22 @@ def with_axes(x: Tensor, dims: int) -> Tensor:
 
 def channels_last(x: Tensor) -> Tensor:
     """The memory layout in which convolutions of few channels are fastest, for [B, C, *grid]."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.contiguous(memory_format=formats.get(x.ndim, torch.contiguous_format))
+    return x.contiguous(memory_format=LAYOUT.get(x.ndim, torch.contiguous_format))
+
+
+def room(like: Tensor, channels: int, grid: Sequence[int]) -> Tensor:
+    """Uninitialised [B, channels, *grid] in that layout, B and the rest as of another tensor."""
+    layout = LAYOUT.get(like.ndim, torch.contiguous_format)
+    return torch.empty(len(like), channels, *grid, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+def beside(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors [B, n, *grid] that need no gradient, one after another in [B, Σn, *grid], in the same layout.
+
+    Left to itself torch gives that up where one of them lacks it, as does a single channel.
+    """
+    channels = sum(part.shape[1] for part in parts)
+    return torch.cat(list(parts), 1, out=room(parts[0], channels, parts[0].shape[2:]))
 
 
 def weights_last(module: M) -> M:
@@ -125,8 +140,7 @@ class _Split(torch.autograd.Function):
 
 def _merged(parts: Sequence[Tensor]) -> Tensor:
     x, dims = parts[0], parts[0].ndim - 2
-    shape = (*x.shape[:2], *(2 * n for n in x.shape[2:]))
-    out = channels_last(torch.empty(shape, dtype=x.dtype, device=x.device))
+    out = room(x, x.shape[1], [2 * n for n in x.shape[2:]])
     for offset, part in zip(phases(dims), parts, strict=True):
         out[_strided(offset)] = part
     return out

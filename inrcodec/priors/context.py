@@ -7,10 +7,13 @@ coarser level; inside a phase the latents of the first feature (luma) go before 
 after another. Everything that reaches the entropy coder is an integer: weights are int8, activations 0…255, biases a
 table per operating point. The arithmetic runs in float32 tensors whose values are integers, with every partial sum
 proven below 2^24 at load: such sums are exact in any order, hence equal on every device, thread count and batch size.
+The walk of an encoder or a decoder runs on bytes where the processor multiplies those at once (`int8`): the same
+integers, sooner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +21,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec import devices
-from inrcodec.fields.grids import CONVOLVE, channels_last, depth_to_space, grid_sizes, merge_phases, split_phases
+from inrcodec.fields.grids import (
+    CONVOLVE,
+    beside,
+    channels_last,
+    depth_to_space,
+    grid_sizes,
+    merge_phases,
+    split_phases,
+)
+from inrcodec.priors import int8
+from inrcodec.priors.int8 import ByteConvolution
 
 OPERATING_POINTS = 256
 ACTIVATION_MAX = 255
@@ -27,6 +40,7 @@ FRACTION = 8  # means and scale indices come on a grid of 1/8
 SCALES = 80
 BIAS_BITS = 16
 MAX_SHIFT = 20
+MAX_BYTE_SHIFT = 14  # sums of 2^22 and more, where float32 has no quarters, are then beyond the clamp of bytes
 EXACT = 1 << 24  # integers up to here are exact in float32
 
 Code = Callable[[int, int, int, Tensor, Tensor], Tensor]
@@ -39,6 +53,9 @@ Expected = tuple[Tensor, Tensor]
 
 Phase = Callable[[int, int, Tensor], Tensor]
 """(level, phase, features [B, w, *grid]) → what the context sees of the symbols of that phase [B, n, *grid]."""
+
+Runs = Sequence[tuple[int, int]]
+"""Where among its inputs a layer has the values of symbols, which have signs: from, up to."""
 
 
 def half_up(x: Tensor) -> Tensor:
@@ -94,12 +111,22 @@ class PriorConfig:
         """Channels in which a context sees so many symbols of a cell."""
         return symbols * (1 + self.magnitudes)
 
-    def seen(self, symbols: Tensor, rounding: Rounding) -> tuple[Tensor, ...]:
+    def signed(self, features: int, symbols: Sequence[int]) -> Runs:
+        """The runs of a layer that reads so many features, and then what is seen of so many symbols each."""
+        starts = [features + sum(self.inputs(n) for n in symbols[:k]) for k in range(len(symbols))]
+        return [(start, start + n) for start, n in zip(starts, symbols, strict=True)]
+
+    def seen(self, symbols: Tensor, rounding: Rounding, in_bytes: bool = False) -> tuple[Tensor, ...]:
         """Symbols [B, n, *grid] → what a context sees of them: the values, and the magnitudes, each [B, n, *grid].
 
         A layer cannot add up the magnitudes of signed neighbours: its sum comes before its clamp.
+        in_bytes: those above zero and those below in place of the values, uint8.
         """
-        values = working(rounding(compand(symbols)), rounding)
+        values = rounding(compand(symbols))
+        if in_bytes:
+            parts = (values.clamp(min=0), (-values).clamp(min=0), values.abs())
+            return tuple(part.to(torch.uint8) for part in parts[: 2 + self.magnitudes])
+        values = working(values, rounding)
         return (values, values.abs()) if self.magnitudes else (values,)
 
 
@@ -111,30 +138,35 @@ class IntegerLayer(nn.Module):
 
     weight: Tensor  # [out, in, *kernel], integers in −127…127, times 2^−shift
     bias: Tensor  # [operating points, out], integers times 2^−shift
+    unit: Tensor  # [out], 2^−shift
 
-    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False, signed: Runs = ()):
         super().__init__()
-        self.head = head
+        self.head, self.signed = head, signed
         self.conv = CONVOLVE[dims]
         self.register_buffer("weight", torch.zeros(outputs, inputs, *[kernel] * dims))
         self.register_buffer("bias", torch.zeros(OPERATING_POINTS, outputs))
+        self.register_buffer("unit", torch.ones(outputs))
+        self.narrow: ByteConvolution | None = None  # made when bytes first ask for it
 
     def load(self, weight: Tensor, shift: Tensor, bias: Tensor) -> None:
         """weight int8, shift int8, bias int64 [3, out]: coefficients of a quadratic in 2·op − 255, in 2^−16.
 
         Raises ValueError if a sum, rounding included, could leave the range in which float32 holds every integer.
         """
-        if not (0 <= shift.min() and shift.max() <= MAX_SHIFT and bias.abs().max() < 1 << 45):
-            raise ValueError(f"shifts of {shift.min()} to {shift.max()} or a bias of {bias.abs().max()}")
+        if not (0 <= shift.min() and shift.max() <= MAX_SHIFT and bias.abs().max() < 1 << 45 and weight.min() >= -127):
+            found = f"shifts of {shift.min()} to {shift.max()}, a bias of {bias.abs().max()}"
+            raise ValueError(f"{found} or a weight of {weight.min()}")
         u = 2 * torch.arange(OPERATING_POINTS)[:, None] - (OPERATING_POINTS - 1)
         integers = (bias[0] + bias[1] * u + bias[2] * u * u) >> BIAS_BITS
         worst = weight.long().abs().flatten(1).sum(1) * ACTIVATION_MAX + integers.abs().amax(0)
         worst = worst + 2 ** shift.long() * (UNIT // FRACTION)
         if not worst.max() < EXACT:
             raise ValueError(f"a sum may reach {int(worst.max())}, beyond the exact range {EXACT}")
-        unit = torch.exp2(-shift.float())
-        self.weight.copy_(weight * unit.view(-1, *[1] * (weight.ndim - 1)))
-        self.bias.copy_(integers * unit)
+        self.unit.copy_(torch.exp2(-shift.float()))
+        self.weight.copy_(weight * self.unit.view(-1, *[1] * (weight.ndim - 1)))
+        self.bias.copy_(integers * self.unit)
+        self.narrow = None
 
     @staticmethod
     def condition(op: Tensor) -> Tensor:
@@ -150,8 +182,24 @@ class IntegerLayer(nn.Module):
 
     def forward(self, x: Tensor, op: Tensor, rounding: Rounding) -> Tensor:
         """x [B, in, *grid] integers, op [B] int64, all the same → [B, out, *grid], integers if `rounding` rounds."""
+        if x.dtype == torch.uint8:
+            return self.of_bytes(x, self.bias[op[0]])
         x = working(x, rounding, self.head)
         return finish(self.sums(x, *self.terms(op, rounding)), self.head, rounding)
+
+    def of_bytes(self, x: Tensor, bias: Tensor) -> Tensor:
+        """The same of bytes, where values of symbols come in two: bytes again, or of a head float32."""
+        if self.narrow is None:
+            ends = [0, *(end for _, end in self.signed), self.weight.shape[1]]
+            parts = list(self.weight.split([b - a for a, b in pairwise(ends)], 1))
+            for k, (start, end) in enumerate(self.signed):
+                parts[k] = torch.cat([parts[k], -self.weight[:, start:end]], 1)
+            weight = torch.cat(parts, 1) / self.unit.view(-1, *[1] * (self.weight.ndim - 1))
+            self.narrow = ByteConvolution(weight.to(torch.int8), self.unit)
+        if self.head:
+            return finish(self.narrow(x, bias, torch.float32), True, half_up)
+        # a quarter of the last place: what lies halfway is then rounded up, and nothing else otherwise
+        return self.narrow(x, bias + self.unit / 4, torch.uint8)
 
 
 Layer = Any
@@ -187,11 +235,17 @@ class LevelPrior(nn.Module):
         seen = config.inputs(sum(groups))
         coarsest = level + 1 == len(config.widths)
         above = 1 if coarsest else config.widths[level + 1]
-        self.spatial = nn.ModuleList(layer(d, above + k * seen, w, 3) for k in range(2**d))
+        whole = sum(groups)
+        self.spatial = nn.ModuleList(
+            layer(d, above + k * seen, w, 3, signed=config.signed(above, [whole] * k)) for k in range(2**d)
+        )
         self.pointwise = nn.ModuleList(layer(d, w, w, 1) for _ in range(2**d))
         join = w if config.full_joins else w // 2
         self.joins = nn.ModuleList(
-            nn.ModuleList(layer(d, w + config.inputs(sum(groups[:g])), join, 1) for g in range(1, len(groups)))
+            nn.ModuleList(
+                layer(d, w + config.inputs(sum(groups[:g])), join, 1, signed=config.signed(w, groups[:g]))
+                for g in range(1, len(groups))
+            )
             for _ in range(2**d)
         )
         self.heads = nn.ModuleList(
@@ -200,7 +254,7 @@ class LevelPrior(nn.Module):
         )
         if level > 0:  # what the next finer level sees of this one and of all coarser ones
             self.state_up = layer(d, above, 2**d * (w // 2), 1)
-            self.state_in = layer(d, w // 2 + seen, w, 3)
+            self.state_in = layer(d, w // 2 + seen, w, 3, signed=config.signed(w // 2, [whole]))
             self.state_out = layer(d, w, w, 3)
 
 
@@ -218,20 +272,26 @@ class ContextPrior(nn.Module):
 
         shape: size of the signal; op [B] int64: operating points. Levels finer than `stop` are left out (a preview).
         """
-        condition = self.condition(op)
+        condition, in_bytes = self.condition(op), rounding is half_up and self._fits_bytes(op.device)
 
         def phase(i: int, k: int, h: Tensor) -> Tensor:
             net: Any = self.levels[i]
             groups: list[tuple[Tensor, ...]] = []
             for g, head in enumerate(net.heads[k]):
                 known = [y for group in groups for y in group]
-                features = net.joins[k][g - 1](torch.cat([h, *known], 1), condition, rounding) if g else h
+                features = net.joins[k][g - 1](beside([h, *known]), condition, rounding) if g else h
                 mean, index = head(features, condition, rounding).chunk(2, 1)
                 symbols = code(i, k, g, mean, index.clamp(0, SCALES - 1))
-                groups.append(self.config.seen(symbols, rounding))
-            return torch.cat([y for kind in zip(*groups, strict=True) for y in kind], 1)
+                groups.append(self.config.seen(symbols, rounding, in_bytes))
+            return beside([y for kind in zip(*groups, strict=True) for y in kind])
 
-        self._walk(shape, op, phase, rounding, stop)
+        self._walk(shape, op, phase, rounding, stop, in_bytes)
+
+    def _fits_bytes(self, device: torch.device) -> bool:
+        """Whether all layers can run on bytes there."""
+        layers = [layer for layer in self.modules() if isinstance(layer, IntegerLayer)]
+        fits = all(layer.unit.min() >= 2.0**-MAX_BYTE_SHIFT for layer in layers)
+        return bool(layers) and fits and int8.exact(device, self.config.dims)
 
     def expect(
         self, latents: list[Tensor], shape: tuple[int, ...], op: Tensor, rounding: Rounding = half_up
@@ -271,10 +331,19 @@ class ContextPrior(nn.Module):
         ]
         return [torch.tensor([*range(w), *(c for part in known[:g] for c in part)]) for g in range(1, len(groups))]
 
-    def _walk(self, shape: tuple[int, ...], op: Tensor, phase: Phase, rounding: Rounding, stop: int = 0) -> None:
+    def _walk(
+        self,
+        shape: tuple[int, ...],
+        op: Tensor,
+        phase: Phase,
+        rounding: Rounding,
+        stop: int = 0,
+        in_bytes: bool = False,
+    ) -> None:
         with torch.autocast(op.device.type, enabled=False):  # reduced precision would not be exact
             sizes = grid_sizes(shape, len(self.levels) + 1)
-            state = working(torch.zeros(len(op), 1, *sizes[-1], device=op.device), rounding)
+            state = torch.zeros(len(op), 1, *sizes[-1], device=op.device)
+            state = state.to(torch.uint8) if in_bytes else working(state, rounding)
             condition = self.condition(op)
             for i in range(len(self.levels) - 1, stop - 1, -1):
                 net: LevelPrior = self.levels[i]  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from inrcodec.priors.context import (
     OPERATING_POINTS,
     UNIT,
     Rounding,
+    Runs,
     finish,
     smooth,
     straight_through,
@@ -27,7 +28,7 @@ class TrainableLayer(nn.Module):
 
     unit: Tensor  # [out, 1, …]: the quantisation step of the weights
 
-    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False):
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int, head: bool = False, signed: Runs = ()):
         super().__init__()
         self.dims, self.head = dims, head
         self.conv = CONVOLVE[dims]
