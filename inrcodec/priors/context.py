@@ -147,6 +147,7 @@ class IntegerLayer(nn.Module):
         self.register_buffer("weight", torch.zeros(outputs, inputs, *[kernel] * dims))
         self.register_buffer("bias", torch.zeros(OPERATING_POINTS, outputs))
         self.register_buffer("unit", torch.ones(outputs))
+        self.fits_bytes = True
         self.narrow: ByteConvolution | None = None  # made when bytes first ask for it
 
     def load(self, weight: Tensor, shift: Tensor, bias: Tensor) -> None:
@@ -166,7 +167,7 @@ class IntegerLayer(nn.Module):
         self.unit.copy_(torch.exp2(-shift.float()))
         self.weight.copy_(weight * self.unit.view(-1, *[1] * (weight.ndim - 1)))
         self.bias.copy_(integers * self.unit)
-        self.narrow = None
+        self.fits_bytes, self.narrow = bool(shift.max() <= MAX_BYTE_SHIFT), None
 
     @staticmethod
     def condition(op: Tensor) -> Tensor:
@@ -289,9 +290,8 @@ class ContextPrior(nn.Module):
 
     def _fits_bytes(self, device: torch.device) -> bool:
         """Whether all layers can run on bytes there."""
-        layers = [layer for layer in self.modules() if isinstance(layer, IntegerLayer)]
-        fits = all(layer.unit.min() >= 2.0**-MAX_BYTE_SHIFT for layer in layers)
-        return bool(layers) and fits and int8.exact(device, self.config.dims)
+        fit = [layer.fits_bytes for layer in self.modules() if isinstance(layer, IntegerLayer)]
+        return bool(fit) and all(fit) and int8.exact(device, self.config.dims)
 
     def expect(
         self, latents: list[Tensor], shape: tuple[int, ...], op: Tensor, rounding: Rounding = half_up

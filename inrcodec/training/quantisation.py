@@ -24,7 +24,10 @@ from inrcodec.priors.context import (
 
 
 class TrainableLayer(nn.Module):
-    """Float weights; quantised in the forward pass whenever the rounding passed in is not `smooth`."""
+    """Float weights; quantised in the forward pass whenever the rounding passed in is not `smooth`.
+
+    It never runs on bytes, so which inputs are signed says nothing to it.
+    """
 
     unit: Tensor  # [out, 1, …]: the quantisation step of the weights
 
