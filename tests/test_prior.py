@@ -247,9 +247,7 @@ def test_layer_in_plain_integers(head: bool, kernel: int, shift: int) -> None:
         assert torch.equal(out[0].long(), by_the_book(head, weight, bias, shift, x, point))
 
 
-on_bytes = pytest.mark.skipif(
-    not all(int8.exact(torch.device("cpu"), dims) for dims in (1, 2, 3)), reason="this processor multiplies no bytes"
-)
+on_bytes = pytest.mark.skipif(not int8.exact(torch.device("cpu")), reason="this processor multiplies no bytes")
 
 
 @on_bytes
@@ -278,7 +276,7 @@ def test_layer_on_bytes(head: bool, kernel: int, shift: int, large: bool) -> Non
 
 
 @on_bytes
-@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("dims", [1, 2])
 def test_bytes_do_not_matter(dims: int, monkeypatch: pytest.MonkeyPatch) -> None:
     prior, latents = random_prior(dims), random_latents(dims)
     quick = written(prior, dims, latents, 31)

@@ -30,13 +30,13 @@ class ByteConvolution:
 
 
 @cache
-def exact(device: torch.device, dims: int) -> bool:
+def exact(device: torch.device) -> bool:
     """Whether it has such convolutions, and they are exact: older processors add pairs of products in 16 bits."""
     if device.type != "cpu":
         return False
     try:
-        largest = ByteConvolution(torch.full((16, 64, *[1] * dims), 127, dtype=torch.int8), torch.ones(16))
-        sums = largest(torch.full((1, 64, *[4] * dims), 255, dtype=torch.uint8), torch.zeros(16), torch.float32)
+        largest = ByteConvolution(torch.full((16, 64, 1, 1), 127, dtype=torch.int8), torch.ones(16))
+        sums = largest(torch.full((1, 64, 4, 4), 255, dtype=torch.uint8), torch.zeros(16), torch.float32)
     except (AttributeError, RuntimeError):  # another build of torch
         return False
     return torch.cpu._is_vnni_supported() and bool((sums == 64 * 127 * 255).all())
