@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from inrcodec.fields.closing import Change
 from inrcodec.fields.grids import with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import (
@@ -90,13 +91,15 @@ def adapt(
     progress: Callable[[int], None],
     first_only: bool = False,
     places: Tensor | None = None,
+    close: Callable[[list[Tensor]], Change | None] | None = None,
 ) -> list[Tensor]:
     """Amortised latents before rounding, finest first, → integer latents.
 
     x [B, C, *grid] in [0, 1]: the same grid of B items, each adapted as if alone. op [1]: the operating point of the
     networks. They must not require gradients. `progress` is told B after every step, at least once.
     first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
-    places: unit vectors [1, 3, *grid], for a network on the sphere.
+    places: unit vectors [1, 3, *grid], for a network on the sphere. close: from what latents stand for to what closing
+    modulations change, which the second search reckons with.
     """
     search = _Search(x, op, synthesis, prior, progress, first_only, places)
     first = [half_up(y) for y in search.masked(start)]
@@ -107,7 +110,11 @@ def adapt(
     relaxed = search.relax(start, steps)
     with torch.no_grad():
         better = search.loss(relaxed, half_up) < search.loss(first, half_up)
-    return search.refine(search.where(better, relaxed, first), passes)
+    found = search.where(better, relaxed, first)
+    if close is not None:
+        with torch.no_grad():
+            search.change = close(search.values(found, search.expected(found, half_up)))
+    return search.refine(found, passes)
 
 
 class _Search:
@@ -128,6 +135,7 @@ class _Search:
         self.aim = op * synthesis.config.aim
         self.progress, self.first_only, self.places = progress, first_only, places
         self.noise = torch.Generator(x.device).manual_seed(0)
+        self.change: Change | None = None
 
     def masked(self, latents: list[Tensor]) -> list[Tensor]:
         """Latents with those that are held at zero at zero."""
@@ -145,13 +153,17 @@ class _Search:
         """What the prior expects of all items."""
         return self.prior.expect(seen, self.shape, self.op.expand(len(self.target)), rounding)
 
-    def weigh(self, latents: list[Tensor], expected: list[Expected], bits: list[Tensor]) -> Tensor:
-        """L of every item, [B], from the bits of every latent."""
+    def values(self, latents: list[Tensor], expected: list[Expected]) -> list[Tensor]:
+        """What latents stand for."""
         with torch.no_grad():
             points, y = self.synthesis.points, [half_up(v) for v in latents]
             shifts = self.masked([points(k, v, *p, self.op) for k, (v, p) in enumerate(zip(y, expected, strict=True))])
-        values = [v + shift for v, shift in zip(latents, shifts, strict=True)]
-        decoded = self.synthesis(values, self.op, self.shape, places=self.places)[0]
+        return [v + shift for v, shift in zip(latents, shifts, strict=True)]
+
+    def weigh(self, latents: list[Tensor], expected: list[Expected], bits: list[Tensor]) -> Tensor:
+        """L of every item, [B], from the bits of every latent."""
+        values = self.values(latents, expected)
+        decoded = self.synthesis(values, self.op, self.shape, places=self.places, change=self.change)[0]
         total = torch.stack([b.flatten(1).sum(1) for b in bits]).sum(0)
         return rate_distortion(total, self.target, decoded, self.aim)[0]
 

@@ -6,6 +6,7 @@ no seams.
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrcodec import entropy
+from inrcodec import closing, entropy
+from inrcodec.closing import Close, Modulations
 from inrcodec.errors import CorruptStream
 from inrcodec.fields.grids import Index, cut, grid_sizes, merge_phases, phase_window, phases, split_phases
 from inrcodec.fields.pyramid import cell_regions
@@ -53,6 +55,8 @@ class _Parts:
         self.first_only = first_only  # grey: all channels are one, the others are zero and not coded
         self.sizes = grid_sizes(shape, model.config.levels)
         self.offsets = phases(model.config.dims)
+        self.points = model.synthesis.points
+        self.values: list[list[list[Tensor]]] = [[[] for _ in self.offsets] for _ in self.groups]
 
     def valid(self, level: int, phase: int) -> Index:
         """Cells of a phase that exist."""
@@ -60,6 +64,11 @@ class _Parts:
 
     def section(self, level: int) -> int:
         return self.runs - 1 - min(level, self.runs - 1)
+
+    def grid(self, level: int) -> Tensor:
+        """What the symbols of a level stand for: [1, n, *grid]."""
+        parts = [torch.cat(groups, 1) for groups in self.values[level]]
+        return merge_phases(parts, self.sizes[level + 1])
 
 
 def _integers(x: Tensor, valid: Index) -> Ints:
@@ -73,24 +82,39 @@ def _stretch(symbols: Ints) -> Ints:
 
 
 class _Writer(_Parts):
-    def __init__(self, model: "PyramidModel", latents: Latents, shape: tuple[int, ...], first_only: bool, runs: int):
+    def __init__(
+        self,
+        model: "PyramidModel",
+        latents: Latents,
+        shape: tuple[int, ...],
+        op: Tensor,
+        first_only: bool,
+        runs: int,
+        valued: bool,
+    ):
         super().__init__(model, shape, first_only, runs)
         dims = model.config.dims
+        self.op, self.valued = op, valued  # valued: whether what symbols stand for is wanted
         self.known = [split_phases(y[None].to(model.device, torch.float32), dims) for y in latents]
         self.parts: list[tuple[tuple[int, int], tuple[Ints, Ints, Ints]]] = []
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = self.known[level][phase].split(self.groups[level], 1)[group]
-        if self.first_only and group >= self.luma(level):
+        coded = not (self.first_only and group >= self.luma(level))
+        if self.valued:
+            shift = self.points(level, part, mean, index, self.op) if coded else 0.0
+            self.values[level][phase].append(part + shift)
+        if not coded:
             return torch.zeros_like(part)
         valid = self.valid(level, phase)
         y, m, k = (_integers(x, valid) for x in (part, mean, index))
         self.parts.append(((level, group), (y, m, k)))
         return part
 
-    def encode(self) -> list[bytes]:
-        """What was visited, as sections."""
+    def encode(self, front: Sequence[tuple[Ints, Ints]] = ()) -> list[bytes]:
+        """What was visited, as sections; what comes first in the finest one."""
         sections: list[list] = [[] for _ in range(self.runs)]
+        sections[-1] += front
         stretches: dict[tuple[int, int], Ints] = {}
         for where, (y, mean, index) in self.parts:
             out = sections[self.section(where[0])]
@@ -116,15 +140,9 @@ class _Reader(_Parts):
         runs: int,
     ):
         super().__init__(model, shape, first_only, runs)
-        self.op, self.points = op, model.synthesis.points
+        self.op = op
         self.decoders = [entropy.Decoder(data, model.tables) for data in sections]
         self.stretch: dict[tuple[int, int], Ints] = {}
-        self.values: list[list[list[Tensor]]] = [[[] for _ in self.offsets] for _ in self.groups]
-
-    def grid(self, level: int) -> Tensor:
-        """What the symbols that were read stand for: [1, n, *grid]."""
-        parts = [torch.cat(groups, 1) for groups in self.values[level]]
-        return merge_phases(parts, self.sizes[level + 1])
 
     def __call__(self, level: int, phase: int, group: int, mean: Tensor, index: Tensor) -> Tensor:
         part = torch.zeros_like(mean)
@@ -190,18 +208,42 @@ def write_symbols(
     operating_point: int,
     first_only: bool,
     runs: int = SECTIONS,
+    close: Close | None = None,
 ) -> list[list[bytes]]:
-    """Latents → [section, coarse to fine][tile] → bytes; `runs` sections a tile."""
+    """Latents → [section, coarse to fine][tile] → bytes; `runs` sections a tile.
+
+    close: finds closing modulations, where the network has them; they come first in the finest section of all.
+    """
     op = torch.tensor([operating_point], device=model.device)
+    values = [torch.zeros(y.shape) for y in latents] if close else []
+    first: _Writer | None = None  # it waits for what all tiles are needed for
     out: list[list[bytes]] = [[] for _ in range(runs)]
     for tile in tiles(shape):
         size = tuple(b - a for a, b in tile)
-        writer = _Writer(model, _tile_of(latents, tile), size, first_only, runs)
+        writer = _Writer(model, _tile_of(latents, tile), size, op, first_only, runs, close is not None)
         with torch.no_grad():
             model.prior.walk(size, op, writer)
+        for level, whole in enumerate(_tile_of(values, tile)):
+            whole.copy_(writer.grid(level)[0])
+        writer.values = []
+        if first is None:
+            first = writer
+            continue
         for run, section in zip(out, writer.encode(), strict=True):
             run.append(section)
+    assert first is not None
+    front = []
+    if has_closing(model, runs):
+        found = close([y[None] for y in values]) if close else Modulations()
+        front = closing.parts(model.closing, model.tables, found)
+    for run, section in zip(out, first.encode(front), strict=True):
+        run.insert(0, section)
     return out
+
+
+def has_closing(model: "PyramidModel", runs: int) -> bool:
+    """Whether a signal has closing modulations: not those of a batch, which are small and many."""
+    return model.closing is not None and runs == SECTIONS
 
 
 class CodedLatents:
@@ -227,6 +269,14 @@ class CodedLatents:
         counts = map(model.config.latents, range(model.config.levels))
         self.found = [torch.zeros(n, *size) for n, size in zip(counts, self.sizes[1:], strict=True)]
 
+    @cached_property
+    def modulations(self) -> Modulations:
+        """Those of the last layer; none where their section is lost or not there yet. Raises CorruptStream."""
+        intact = _intact(tiles_of[0] for tiles_of in self.sections)
+        if not has_closing(self.model, self.runs) or len(intact) < self.runs:
+            return Modulations()
+        return closing.read(self.model.closing, self.model.tables, entropy.Decoder(intact[-1], self.model.tables))
+
     def whole(self) -> Latents:
         """What all of them stand for. Raises CorruptStream."""
         return self.around(tuple((0, n) for n in self.sizes[0]))
@@ -250,6 +300,8 @@ class CodedLatents:
             return
         reader = _Reader(self.model, intact, size, self.op, self.first_only, self.runs)
         stop = self.runs - len(intact)
+        if t == 0 and not stop and has_closing(self.model, self.runs):
+            closing.read(self.model.closing, self.model.tables, reader.decoders[-1])
         with torch.no_grad():
             self.model.prior.walk(size, self.op, reader, stop=stop)
         for decoder in reader.decoders:

@@ -6,7 +6,7 @@ Decoding at level i, from features h and a signal estimate r at stride 2^i:
     2. h ← up(h) + in_i(z_i, r); h ← residual blocks, conditioned on λ
     3. r ← inverse wavelet step of (r, detail bands of z_i) + unit_i(λ) · correction_i(h)
 
-The wavelet is the skeleton; the networks are what training adds. `Analysis` is the mirror image: bottom-up features
+At the finest level the signal may change the correction (`closing`). The wavelet is the skeleton; the networks are what training adds. `Analysis` is the mirror image: bottom-up features
 and the forward wavelet give the amortised start of y.
 
 On the sphere, where a place means something, features of the place (a SIREN of the unit vector, `Places`) enter at
@@ -26,9 +26,11 @@ from torch import Tensor, nn
 
 from inrcodec import devices
 from inrcodec.fields import wavelet
+from inrcodec.fields.closing import Change, Closing
 from inrcodec.fields.grids import (
     CONV,
     CONVOLVE,
+    beside,
     channels_last,
     cut,
     depth_to_space,
@@ -62,6 +64,7 @@ class PyramidConfig:
     apart: bool = False  # the prior codes the bands of luma, then the other channels, one after another
     stretches: bool = False  # a stream says how much wider or narrower its symbols are than the prior expects
     aim: float = 1.0  # a search minimises R + λ·D at the λ of so many times the operating point of the networks
+    closing: int = 0  # how many modulations of the last layer a signal has
     sphere: bool = False  # the network sees where on the sphere it is; one channel, two axes: latitude, longitude
 
     @classmethod
@@ -76,6 +79,11 @@ class PyramidConfig:
     @property
     def levels(self) -> int:
         return len(self.widths)
+
+    def closing_basis(self) -> Closing | None:
+        """What the closing modulations of a signal choose from, to be trained or loaded."""
+        outputs = 2**self.dims * self.channels
+        return Closing(self.dims, self.closing, self.widths[0] + outputs, outputs) if self.closing else None
 
     @property
     def margin(self) -> int:
@@ -277,6 +285,7 @@ class Synthesis(nn.Module):
         op: Tensor,
         size: tuple[int, ...],
         place: Tensor | float = 0.0,
+        change: Change | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → h, r [B, C, *size] one stride finer."""
         c = self.config
@@ -289,7 +298,16 @@ class Synthesis(nn.Module):
         h = (x if h is None else x + h) + place
         h = deepen(h, self.blocks[i], embed(op))
         r = wavelet.synthesise([r, *details.unbind(2)], size)
-        return h, r + self.unit(i, op) * depth_to_space(self.correct[i](h), size)
+        correction = self.correct[i](h) if change is None else self._changed(h, r, change)
+        return h, r + self.unit(i, op) * depth_to_space(correction, size)
+
+    def _changed(self, h: Tensor, r: Tensor, change: Change) -> Tensor:
+        """The correction of the finest level with closing modulations."""
+        last: Any = self.correct[0]
+        own = F.pad(last.weight, [0, 0] * self.config.dims + [0, change[0].shape[1] - last.weight.shape[1]])
+        seen = [h, *split_phases(r, self.config.dims)]
+        x = torch.cat(seen, 1) if h.requires_grad else beside(seen)
+        return CONVOLVE[self.config.dims](x, channels_last(own + change[0]), last.bias + change[1], padding=1)
 
     def rise(self, i: int, h: Tensor, size: tuple[int, ...]) -> Tensor:
         """Features of level i → start of the features of level i − 1 on its grid `size`."""
@@ -303,10 +321,11 @@ class Synthesis(nn.Module):
         window: Window | None = None,
         stop: int = 0,
         places: Tensor | None = None,
+        change: Change | None = None,
     ) -> tuple[Tensor, Tensor, Window]:
         """Latents [B, n, *grid] with their shifts (`points`), finest first → the signal on a window of the grid.
 
-        places: unit vectors [B or 1, 3, *shape], for a network on the sphere.
+        places: unit vectors [B or 1, 3, *shape], for a network on the sphere. change: of the last layer (`closing`).
 
         Returns r [B, C, *region] in the colour space of the network, the features h [B, w_0, *cells] that made it,
         and the region: at least the window, so that cells at its border have seen all that they should.
@@ -325,7 +344,7 @@ class Synthesis(nn.Module):
                 h, r = h[inner], r[inner]
             output = tuple((2 * a, min(2 * b, n)) for (a, b), n in zip(cells, sizes[i], strict=True))
             size = tuple(b - a for a, b in output)
-            h, r = self.step(i, h, r, y, op, size, self.place(i, places, cells))
+            h, r = self.step(i, h, r, y, op, size, self.place(i, places, cells), None if i else change)
             if i > stop:
                 h = self.rise(i, h, size)
         assert h is not None and r is not None and len(output) == dims

@@ -84,9 +84,9 @@ class PyramidField(Field):
         return whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
 
     def _synthesis(self, latents: "CodedLatents", window: Window) -> tuple[Tensor, Tensor, Window]:
-        return self.model.synthesis(
-            [y[None] for y in latents.around(window)], self._op, self.shape, window, places=self.places
-        )
+        values = [y[None] for y in latents.around(window)]
+        change = latents.modulations.change(self.model.closing)
+        return self.model.synthesis(values, self._op, self.shape, window, places=self.places, change=change)
 
     def _context(self, plane: int, window: Window) -> tuple[tuple[int, ...], Tensor, Tensor]:
         """Start, r and g of a region around a window; the last one is kept."""

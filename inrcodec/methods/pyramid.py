@@ -7,7 +7,7 @@ a prefix is a preview. A batch has one for every tile of every plane, item by it
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inrcodec import latents
+from inrcodec import closing, latents
 from inrcodec.adaptation import EFFORTS, adapt
+from inrcodec.closing import Modulations
 from inrcodec.container import Header
 from inrcodec.coordinates import unit_vectors
 from inrcodec.errors import CorruptStream, TruncatedStream
+from inrcodec.fields.closing import Change
 from inrcodec.fields.grids import channels_last, compact_tiles, cut, grid_sizes, weights_last
 from inrcodec.fields.head import Head
 from inrcodec.fields.pyramid import Analysis, PyramidConfig, Synthesis
@@ -69,6 +71,7 @@ class PyramidModel(nn.Module):
         self.analysis = Analysis(config)
         self.prior = ContextPrior(config.prior, IntegerLayer)
         self.head = Head(config.dims, config.channels, config.widths[0])
+        self.closing = config.closing_basis()
         self.tables = LatentTables(tails)
 
     @classmethod
@@ -77,6 +80,8 @@ class PyramidModel(nn.Module):
         tensors = safetensors.torch.load(data)
         config = PyramidConfig.from_json(bytes(tensors.pop("config").tolist()))
         model = cls(config, tensors.pop("tails").numpy())
+        if model.closing is not None:
+            model.closing.load(tensors.pop("scales"))
         if "points" in tensors:  # else symbols stand for themselves
             model.synthesis.points.load(tensors.pop("points"))
         for name, layer in model.prior.named_modules():
@@ -94,8 +99,9 @@ class PyramidModel(nn.Module):
     @cached_property
     def precise(self) -> "PyramidModel":
         """The same with a synthesis in float64."""
-        twin = copy(self)  # shares all modules but the one that is replaced
-        twin._modules = dict(self._modules) | {"synthesis": deepcopy(self.synthesis).double()}
+        twin = copy(self)  # shares all modules but those that are replaced
+        names = ["synthesis"] if self.closing is None else ["synthesis", "closing"]
+        twin._modules = dict(self._modules) | {name: deepcopy(getattr(self, name)).double() for name in names}
         return twin
 
     @property
@@ -126,15 +132,20 @@ class PyramidModel(nn.Module):
         together = max(1, TOGETHER // math.prod(header.shape))
         for first in range(0, signal.items, together):
             items = range(first, min(first + together, signal.items))
-            found = []
+            found, sources = [], []
+            closed = effort > 0 and latents.has_closing(self, runs)
             for channels in planes:
                 features = [plane_features(signal, k, channels, self.channels) for k in items]
                 single = len(channels) < self.channels
-                found.append(find_latents(self, features, header.shape, point, single, effort, advance, places))
-            for planes_of_item in zip(*found, strict=True):
-                for channels, own in zip(planes, planes_of_item, strict=True):
+                found.append(find_latents(self, features, header.shape, point, single, effort, advance, places, closed))
+                sources.append(features)
+            for k in range(len(items)):
+                for channels, own, features in zip(planes, found, sources, strict=True):
                     single = len(channels) < self.channels
-                    coded = latents.write_symbols(self, own, header.shape, point, single, runs)
+                    close = None
+                    if closed:
+                        close = partial(self._close, features[k], header.shape, point, single, places)
+                    coded = latents.write_symbols(self, own[k], header.shape, point, single, runs, close)
                     for run, tiles in zip(sections, coded, strict=True):
                         run += tiles
         return [section for run in sections for section in run]
@@ -160,6 +171,23 @@ class PyramidModel(nn.Module):
         places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
 
+    def _close(
+        self,
+        features: Callable[[Window], Tensor],
+        shape: Shape,
+        point: int,
+        single: bool,
+        places: Tensor | None,
+        values: list[Tensor],
+    ) -> Modulations:
+        """The closing modulations of features [C, *window], from what latents [1, n, *grid] stand for."""
+        assert self.closing is not None
+        equations, op = closing.Equations(self.synthesis), torch.tensor([point], device=self.device)
+        for window in self.tiles(shape):
+            target = self.synthesis.from_signal(features(window)[None].to(self.device))
+            equations.add(values, op, shape, window, target, places)
+        return closing.find(self.closing, self.tables, equations, op * self.config.aim, single)
+
     def tiles(self, shape: Shape) -> list[Window]:
         """The parts of a grid that are adapted one after another; they meet where cells of every level do."""
         return compact_tiles(shape, TILES[len(shape)] ** len(shape), 2**self.config.levels)
@@ -183,10 +211,11 @@ def find_latents(
     effort: int,
     progress: Callable[[int], None],
     places: Tensor | None = None,
+    closed: bool = False,
 ) -> list[Latents]:
     """Features of a window [C, *window] of each item → the latents of its whole grid. One tile of all at a time.
 
-    places: unit vectors [1, 3, *shape], for a network on the sphere.
+    places: unit vectors [1, 3, *shape], for a network on the sphere. closed: whether there are closing modulations.
     """
     levels = model.config.levels
     sizes = grid_sizes(shape, levels)
@@ -201,9 +230,23 @@ def find_latents(
         here = None if places is None else places[cut(window)]
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
-        found = adapt(start, x, op, model.synthesis, model.prior, effort, progress, first_only, here)
+        close = None
+        if effort and closed:
+            close = partial(_change, model, x, op, first_only, here)
+        found = adapt(start, x, op, model.synthesis, model.prior, effort, progress, first_only, here, close)
         for i, (whole, part) in enumerate(zip(out, found, strict=True)):
             cells = cells_under(tile, i)
             values = part[cut(cells, cells_under(window, i))].clamp(-LARGEST, LARGEST)
             whole[cut(cells)] = values.to("cpu", torch.int16)
     return [list(item) for item in zip(*out, strict=True)]
+
+
+def _change(
+    model: PyramidModel, x: Tensor, op: Tensor, first_only: bool, places: Tensor | None, values: list[Tensor]
+) -> Change | None:
+    """What the best closing modulations of x [1, C, *grid] would change, from what latents [1, n, *grid] stand for."""
+    shape = tuple(x.shape[2:])
+    equations = closing.Equations(model.synthesis)
+    equations.add(values, op, shape, tuple((0, n) for n in shape), model.synthesis.from_signal(x), places)
+    found = closing.find(model.closing, model.tables, equations, op * model.config.aim, first_only)
+    return found.change(model.closing)

@@ -95,6 +95,10 @@ class LatentTables:
             out[table, MAX_REACH + 1 - reach : MAX_REACH + 2 + reach] = bits[:-1]
         return out
 
+    def bits(self, residuals: Ints, index: Ints) -> NDArray[np.float32]:
+        """What residuals of whole means cost, by scale index, both [N]; those beyond an escape as that one does."""
+        return self._costs[FRACTION * index, np.clip(residuals, -MAX_REACH - 1, MAX_REACH + 1) + MAX_REACH + 1]
+
     def best_stretches(self, parts: Sequence[tuple[Ints, Ints, Ints]]) -> Ints:
         """The symbols of table STRETCHES that lead to the fewest bits: [1] or, with EACH in front, [1 + n].
 

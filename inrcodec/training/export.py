@@ -26,13 +26,18 @@ def logistic_tails() -> NDArray[np.int32]:
     return np.concatenate(rows).astype(np.int32)
 
 
+def parts(net: Trainee) -> list[str]:
+    """The networks of real numbers."""
+    return ["synthesis", "analysis", "head"] + (["closing"] if net.closing is not None else [])
+
+
 def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
     """All networks as the safetensors file that `PyramidModel.from_bytes` takes; real numbers as float16.
 
     Their streams have stretches, which training knows nothing of.
     """
     tensors: dict[str, torch.Tensor] = {}
-    for part in ("synthesis", "analysis", "head"):
+    for part in parts(net):
         tensors |= {f"{part}.{k}": v.half() for k, v in getattr(net, part).state_dict().items()}
     for name, layer in net.prior.named_modules():
         if isinstance(layer, TrainableLayer):
@@ -40,6 +45,8 @@ def to_bytes(net: Trainee, tails: NDArray[np.int32]) -> bytes:
     config = json.dumps(asdict(net.synthesis.config) | {"stretches": True}).encode()
     tensors["config"] = torch.tensor(list(config), dtype=torch.uint8)
     tensors |= {"tails": torch.from_numpy(tails), "points": net.synthesis.points.table}
+    if net.closing is not None:
+        tensors["scales"] = net.closing.scales
     return safetensors.torch.save({k: v.detach().contiguous() for k, v in sorted(tensors.items())})
 
 
@@ -51,11 +58,13 @@ def from_bytes(data: bytes) -> Trainee:
     for name, layer in net.prior.named_modules():
         if isinstance(layer, TrainableLayer):
             layer.restore(*(tensors[f"prior.{name}.{part}"] for part in ("weight", "shift", "bias")))
-    for part in ("synthesis", "analysis", "head"):
+    for part in parts(net):
         own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
         getattr(net, part).load_state_dict(own)
     if "points" in tensors:
         net.synthesis.points.load(tensors["points"])
+    if net.closing is not None:
+        net.closing.load(tensors["scales"])
     net.refresh()
     return net
 

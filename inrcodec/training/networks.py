@@ -11,7 +11,7 @@ from inrcodec.training.quantisation import TrainableLayer
 
 
 class Trainee(nn.Module):
-    """The networks of a pyramid; the head is trained afterwards, the others frozen."""
+    """The networks of a pyramid; head and closing basis are trained afterwards, the others frozen."""
 
     def __init__(self, config: PyramidConfig):
         super().__init__()
@@ -19,10 +19,11 @@ class Trainee(nn.Module):
         self.analysis = Analysis(config)
         self.prior = ContextPrior(config.prior, TrainableLayer)
         self.head = Head(config.dims, config.channels, config.widths[0])
+        self.closing = config.closing_basis()
 
     @property
     def codec(self) -> nn.ModuleList:
-        """All but the head."""
+        """All but head and closing basis."""
         return nn.ModuleList([self.synthesis, self.analysis, self.prior])
 
     def refresh(self) -> None:
