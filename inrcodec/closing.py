@@ -140,7 +140,7 @@ def indices(closing: Closing, step: int) -> Ints:
 def _integers(
     matrix: NDArray[np.float64], moments: NDArray[np.float64], index: Ints, tables: LatentTables
 ) -> NDArray[np.int64]:
-    """Integers q of little q·A·q − 2 c·q + bits(q): those near the minimum over the reals, then one better at a time."""
+    """Integers q of little q·A·q − 2 c·q + bits(q): near the minimum over the reals, then one better at a time."""
     deviation = DEVIATION * scale_of(torch.from_numpy(index)).double().numpy()
     pull = np.diag(1 / (2 * math.log(2) * np.square(deviation)))  # bits of a normal distribution
     q = np.rint(np.linalg.solve(matrix + pull, moments)).astype(np.int64).clip(-LARGEST, LARGEST)
@@ -175,7 +175,11 @@ def parts(closing: Closing, tables: LatentTables, found: Modulations) -> list[Pa
         stretch = _stretch(tables, found.integers, index)
         index = stretched(index, int(stretch[0]) - LARGEST_STRETCH)
         symbols, own, wide = tables.to_alphabet(found.integers, np.zeros_like(index), index)
-        out += [(stretch, np.full(1, STRETCHES, np.uint16)), (symbols, own), (wide, np.full(len(wide), UNIFORM, np.uint16))]
+        out += [
+            (stretch, np.full(1, STRETCHES, np.uint16)),
+            (symbols, own),
+            (wide, np.full(len(wide), UNIFORM, np.uint16)),
+        ]
     return out
 
 

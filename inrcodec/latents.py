@@ -17,6 +17,7 @@ from torch import Tensor
 from inrcodec import closing, entropy
 from inrcodec.closing import Close, Modulations
 from inrcodec.errors import CorruptStream
+from inrcodec.fields.closing import Closing
 from inrcodec.fields.grids import Index, cut, grid_sizes, merge_phases, phase_window, phases, split_phases
 from inrcodec.fields.pyramid import cell_regions
 from inrcodec.priors.tables import EACH, LARGEST, LARGEST_STRETCH, STRETCHES, UNIFORM, Ints, stretched
@@ -233,17 +234,17 @@ def write_symbols(
             run.append(section)
     assert first is not None
     front = []
-    if has_closing(model, runs):
+    if (own := basis(model, runs)) is not None:
         found = close([y[None] for y in values]) if close else Modulations()
-        front = closing.parts(model.closing, model.tables, found)
+        front = closing.parts(own, model.tables, found)
     for run, section in zip(out, first.encode(front), strict=True):
         run.insert(0, section)
     return out
 
 
-def has_closing(model: "PyramidModel", runs: int) -> bool:
-    """Whether a signal has closing modulations: not those of a batch, which are small and many."""
-    return model.closing is not None and runs == SECTIONS
+def basis(model: "PyramidModel", runs: int) -> Closing | None:
+    """What closing modulations choose from: none for the items of a batch, which are small and many."""
+    return model.closing if runs == SECTIONS else None
 
 
 class CodedLatents:
@@ -273,9 +274,10 @@ class CodedLatents:
     def modulations(self) -> Modulations:
         """Those of the last layer; none where their section is lost or not there yet. Raises CorruptStream."""
         intact = _intact(tiles_of[0] for tiles_of in self.sections)
-        if not has_closing(self.model, self.runs) or len(intact) < self.runs:
+        own = basis(self.model, self.runs)
+        if own is None or len(intact) < self.runs:
             return Modulations()
-        return closing.read(self.model.closing, self.model.tables, entropy.Decoder(intact[-1], self.model.tables))
+        return closing.read(own, self.model.tables, entropy.Decoder(intact[-1], self.model.tables))
 
     def whole(self) -> Latents:
         """What all of them stand for. Raises CorruptStream."""
@@ -300,8 +302,8 @@ class CodedLatents:
             return
         reader = _Reader(self.model, intact, size, self.op, self.first_only, self.runs)
         stop = self.runs - len(intact)
-        if t == 0 and not stop and has_closing(self.model, self.runs):
-            closing.read(self.model.closing, self.model.tables, reader.decoders[-1])
+        if t == 0 and not stop and (own := basis(self.model, self.runs)) is not None:  # `modulations` has them
+            closing.read(own, self.model.tables, reader.decoders[-1])
         with torch.no_grad():
             self.model.prior.walk(size, self.op, reader, stop=stop)
         for decoder in reader.decoders:

@@ -6,8 +6,9 @@ Decoding at level i, from features h and a signal estimate r at stride 2^i:
     2. h ← up(h) + in_i(z_i, r); h ← residual blocks, conditioned on λ
     3. r ← inverse wavelet step of (r, detail bands of z_i) + unit_i(λ) · correction_i(h)
 
-At the finest level the signal may change the correction (`closing`). The wavelet is the skeleton; the networks are what training adds. `Analysis` is the mirror image: bottom-up features
-and the forward wavelet give the amortised start of y.
+At the finest level the signal may change the correction (`closing`). The wavelet is the skeleton; the networks are
+what training adds. `Analysis` is the mirror image: bottom-up features and the forward wavelet give the amortised start
+of y.
 
 On the sphere, where a place means something, features of the place (a SIREN of the unit vector, `Places`) enter at
 every level, and a first guess that needs no latents is subtracted before all else.

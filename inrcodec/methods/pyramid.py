@@ -133,7 +133,7 @@ class PyramidModel(nn.Module):
         for first in range(0, signal.items, together):
             items = range(first, min(first + together, signal.items))
             found, sources = [], []
-            closed = effort > 0 and latents.has_closing(self, runs)
+            closed = effort > 0 and latents.basis(self, runs) is not None
             for channels in planes:
                 features = [plane_features(signal, k, channels, self.channels) for k in items]
                 single = len(channels) < self.channels
@@ -245,6 +245,7 @@ def _change(
     model: PyramidModel, x: Tensor, op: Tensor, first_only: bool, places: Tensor | None, values: list[Tensor]
 ) -> Change | None:
     """What the best closing modulations of x [1, C, *grid] would change, from what latents [1, n, *grid] stand for."""
+    assert model.closing is not None
     shape = tuple(x.shape[2:])
     equations = closing.Equations(model.synthesis)
     equations.add(values, op, shape, tuple((0, n) for n in shape), model.synthesis.from_signal(x), places)

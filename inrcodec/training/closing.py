@@ -5,7 +5,6 @@ without looking at the signal again. The basis that leaves the least, on average
 descent from the principal components of the best last layers.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,9 +18,11 @@ from inrcodec.training.calibration import Batch
 from inrcodec.training.loop import Progress
 from inrcodec.training.networks import Trainee
 
-STEPS = 500
+STEPS = 300
 BATCH = 24
-RATE = 3e-3
+RATE = 1e-3
+SIGNALS = 1200
+EFFORT = 0
 RIDGE = 3e-3  # of the diagonal, in the last layer of one signal alone
 PULL = 2e-4  # share of the squared error that a modulation of 1 has to save
 
@@ -52,8 +53,8 @@ def sample(net: Trainee, x: Tensor, op: Tensor, effort: int) -> Sample:
 def fit(closing: Closing, samples: list[Sample], progress: Progress = lambda *_: None) -> float:
     """Find basis and scales, in place; returns the mean share of the squared error that they save of these signals."""
     count = len(closing.scales)
-    mean = torch.stack([s.products for s in samples]).mean(0).double()
-    root = torch.linalg.cholesky(mean + 1e-6 * mean.diagonal().mean() * torch.eye(len(mean))).T.float()
+    mean = torch.stack([s.products / s.products.diagonal().mean() for s in samples]).mean(0).double()
+    root = torch.linalg.cholesky(mean / mean.diagonal().mean() + 1e-5 * torch.eye(len(mean))).T.float()
     basis = _components(samples, root, count).requires_grad_()
     optimiser = torch.optim.Adam([basis], lr=RATE)
     for step in range(STEPS):
@@ -107,7 +108,7 @@ def _settle(closing: Closing, flat: Tensor, samples: list[Sample]) -> float:
         best = torch.stack([b for _, b, _ in found]).double() @ root  # modulations of the basis root⁻¹ · flat
         axes = torch.linalg.eigh(best.T @ best)[1].flip(1)
         turn = torch.linalg.solve_triangular(root, torch.eye(len(root), dtype=torch.float64), upper=False)
-        flat = torch.einsum("lk,lij->kij", (turn.T @ axes).float() * 1.0, flat)
+        flat = torch.einsum("lk,lij->kij", (turn.T @ axes).float(), flat)
     weight, bias = flat.transpose(1, 2).split([flat.shape[1] - 1, 1], 2)
     closing.weight.copy_(weight.reshape(closing.weight.shape))
     closing.bias.copy_(bias[..., 0])
@@ -117,6 +118,6 @@ def _settle(closing: Closing, flat: Tensor, samples: list[Sample]) -> float:
     return float(torch.stack([saved for saved, _, _ in found]).mean())
 
 
-def samples(net: Trainee, batches: Iterable[Batch], effort: int) -> list[Sample]:
+def samples(net: Trainee, batches: Iterable[Batch]) -> list[Sample]:
     """Of every signal of batches (x, operating points, places)."""
-    return [sample(net, x[k : k + 1], op[k : k + 1], effort) for x, op, _ in batches for k in range(len(x))]
+    return [sample(net, x[k : k + 1], op[k : k + 1], EFFORT) for x, op, _ in batches for k in range(len(x))]

@@ -31,6 +31,8 @@ def grow(net: Trainee, model: Trainee) -> None:
     if new.in_steps != old.in_steps or new.levels != old.levels:
         raise UsageError("the network does not continue the model: in_steps and the number of levels must be the same")
     state, fresh = model.state_dict(), net.state_dict()
+    state = {k: v for k, v in state.items() if not k.startswith("closing.")}  # of the finished network it belongs to
+    state |= {k: v for k, v in fresh.items() if k.startswith("closing.")}
     state |= _prior(state, old, new, fresh)
     for name in fresh.keys() - state.keys():
         if ".blocks." in name:

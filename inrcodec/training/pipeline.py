@@ -11,11 +11,12 @@ import torch
 
 from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import OPERATING_POINTS
-from inrcodec.training import calibration, data, export, head, loop, workers
+from inrcodec.training import calibration, closing, data, export, head, loop, workers
 from inrcodec.training.loop import Progress, Recipe
 
 CALIBRATION_BATCHES = 60
 POINT_BATCHES = 40
+CLOSING_TURN = 8  # crops that nothing else has seen
 
 
 def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *_: None) -> Path:
@@ -26,6 +27,9 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     head.train(net, recipe, folder, out, progress)
     supply = recipe.supply(folder)
     calibration.points(net, lambda turn: crops(recipe, supply, POINT_BATCHES, turn, alike=True))
+    if net.closing is not None:
+        signals = closing.samples(net, crops(recipe, supply, closing.SIGNALS // 8, CLOSING_TURN))
+        closing.fit(net.closing, signals, progress)
     tails, saved = calibration.fit(calibration.residuals(net, crops(recipe, supply, CALIBRATION_BATCHES)))
     model = out / recipe.name
     more: dict[str, object] = {"modality": recipe.modality, "description": recipe.description}
