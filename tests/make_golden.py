@@ -29,7 +29,7 @@ from inrcodec.methods.options import MetaOptions
 from inrcodec.samples import special
 from inrcodec.samples.video import VideoFormat
 from inrcodec.signal import Signal
-from inrcodec.training import coders, export, metapipeline
+from inrcodec.training import closing, coders, export, metapipeline
 from inrcodec.training.meta import Schedule
 from inrcodec.training.networks import Trainee
 
@@ -81,6 +81,7 @@ CASES = {  # name: (signal, quality)
     "holes": (with_holes(), 80),
     "stretched": (Signal.from_array(picture(150, 70, 4)), 60),
     "apart": (Signal.from_array(picture(50, 71, 4)), 60),
+    "closing": (Signal.from_array(picture(61, 90, 4)), 70),
     "coinpp": (Signal.from_array(picture(13, 21, 3)), 50),
     "functa": (Signal.from_array(picture(8, 8, 3)), 100),
     "mscn": (Signal.from_array(picture(9, 30, 1)), 50),
@@ -92,6 +93,7 @@ CASES = {  # name: (signal, quality)
     "doh": (Signal.from_array(picture(24, 18, 4)), 70),
     "doh_solid": (numbers(9, 7, 8, modality="shape", info={"kind": "voxels"}), 80),
 }
+PYRAMIDS: dict[str, dict[str, Any]] = {"stretched": {}, "apart": {"apart": True}, "closing": {"closing": 12}}
 MODELS = {
     "image": "tiny",
     "audio": "tiny-sound",
@@ -118,11 +120,14 @@ def tiny(method: str) -> None:
     metapipeline.write(model, flow, VECTORS / "models" / name, recipe)
 
 
-def tiny_pyramid(name: str, apart: bool) -> None:
-    """All that a pyramid may have: magnitudes, corrections in steps, stretches, latents coded apart."""
+def tiny_pyramid(name: str, **fields: Any) -> None:
+    """What a pyramid may have: magnitudes, corrections in steps, stretches, and what a case is for."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"widths": (16, 16, 16), "blocks": (1, 0, 0), "prior_widths": (16, 16, 16)}
-    net = Trainee(PyramidConfig(**sizes, in_steps=True, magnitudes=True, apart=apart))
+    net = Trainee(PyramidConfig(**sizes, in_steps=True, magnitudes=True, **fields))
+    if net.closing is not None:
+        x = torch.stack([features(seed) for seed in range(16)])
+        closing.fit(net.closing, closing.samples(net, [(x, torch.full((16,), 180), None)]))
     said: dict[str, object] = {"modality": "image", "description": f"Random weights, for tests of {name}."}
     export.write(net, export.logistic_tails(), VECTORS / "models" / f"tiny-{name}", said)
 
@@ -175,9 +180,9 @@ def main() -> int:
     for method in META:
         if not (VECTORS / "models" / f"tiny-{method}").exists():
             tiny(method)
-    for name in ("stretched", "apart"):
+    for name, fields in PYRAMIDS.items():
         if not (VECTORS / "models" / f"tiny-{name}").exists():
-            tiny_pyramid(name, name == "apart")
+            tiny_pyramid(name, **fields)
     index = VECTORS / "index.json"
     known = json.loads(index.read_text()) if index.exists() else {}
     for name, (signal, quality) in CASES.items():

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import picture
 
-from inrcodec import closing, entropy
+import inrcodec
+from inrcodec import closing, container, entropy
 from inrcodec.closing import Equations, Modulations
 from inrcodec.errors import CorruptStream
 from inrcodec.fields.pyramid import PyramidConfig
@@ -83,3 +85,15 @@ def test_a_basis_saves(net: Trainee, monkeypatch: pytest.MonkeyPatch) -> None:
     training.fit(net.closing, samples[:8])
     saved = [float(training._saved(net.closing.flat(), s)[0]) for s in samples[8:]]
     assert min(saved) > 0
+
+
+def test_every_tile_is_closed_alike() -> None:
+    """A region of the second tile needs what the first one's section says; without that section it is coarser."""
+    data = inrcodec.encode(picture(1100, 40), quality=70, effort=1, model="tiny-closing")
+    assert inrcodec.open_field(data).planes[0].modulations.step > 0
+    whole = inrcodec.decode(data)
+    np.testing.assert_array_equal(inrcodec.decode(data, region=(3, 1040, 30, 50)), whole[1040:1090, 3:33])
+    header, sections = container.read(data)
+    assert len(sections) == 6
+    lost = inrcodec.decode(data[: len(data) - len(sections[-1]) - len(sections[-2]) - 4], preview=True)
+    assert lost.shape == whole.shape and (lost != whole).any()

@@ -147,19 +147,19 @@ def test_autocast_changes_samples_little() -> None:
     assert 0 < np.abs(reduced - inrcodec.decode(data)).mean() < 1
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart", "tiny-closing"])
 def test_rewriting_decoded_symbols_gives_the_same_bytes(name: str) -> None:
     data = encode(picture(50, 70), quality=95, model=name)
     header, sections = container.read(data)
     model = basemodels.load(basemodels.by_name(name), "cpu")
-    latents = latent_grids.CodedLatents(
-        model, [[s] for s in sections], header.shape, header.operating_point, False
-    ).whole()
-    again = latent_grids.write_symbols(model, latents, header.shape, header.operating_point, False)
+    coded = latent_grids.CodedLatents(model, [[s] for s in sections], header.shape, header.operating_point, False)
+    again = latent_grids.write_symbols(
+        model, coded.whole(), header.shape, header.operating_point, False, close=lambda _: coded.modulations
+    )
     assert [s for (s,) in again] == sections
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-stretched", "tiny-apart", "tiny-closing"])
 def test_extreme_latents_survive(name: str) -> None:
     model = basemodels.load(basemodels.by_name(name), "cpu")
     rng = torch.Generator().manual_seed(1)
