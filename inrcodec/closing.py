@@ -14,18 +14,23 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import grad
 
 from inrcodec.entropy import Decoder
 from inrcodec.errors import CorruptStream
 from inrcodec.fields.closing import STEP, Change, Closing
-from inrcodec.fields.grids import beside, cut, depth_to_space, split_phases
+from inrcodec.fields.grids import beside, channels_last, cut, depth_to_space, split_phases
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import SCALES, scale_of
 from inrcodec.priors.tables import EACH, LARGEST, LARGEST_STRETCH, STRETCHES, UNIFORM, Ints, LatentTables, stretched
 from inrcodec.window import Window
 
 LARGEST_STEP = 255  # 0 says that there are no modulations
-BAND = 1 << 15  # cells whose products are added up at once
+WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
+    1: grad.conv1d_weight,
+    2: grad.conv2d_weight,
+    3: grad.conv3d_weight,
+}
 DEVIATION = math.pi / math.sqrt(3)  # of a logistic distribution of scale 1
 
 
@@ -44,18 +49,23 @@ class Modulations:
 class Equations:
     """Normal equations of the last layer: what it reads, against what it leaves of the signal.
 
-    products [n, n] and moments [n, out] are sums over cells; n = in · 3^d + 1, out = 2^d · C.
+    Sums over the whole cells of the grid. The product of what two taps of a convolution read hangs on their distance
+    alone, and costs one correlation, where a ring of cells around the grid counts too; that of the ring is taken away.
     """
 
     def __init__(self, synthesis: Synthesis):
         config = synthesis.config
         self.synthesis = synthesis
         outputs = 2**config.dims * config.channels
-        n = (config.widths[0] + outputs) * 3**config.dims + 1
-        self.products = torch.zeros(n, n, dtype=torch.float64)
-        self.moments = torch.zeros(n, outputs, dtype=torch.float64)
+        n = config.widths[0] + outputs
+        self.correlations = torch.zeros(n, n, *[5] * config.dims, dtype=torch.float64)
+        self.responses = torch.zeros(outputs, n, *[3] * config.dims, dtype=torch.float64)  # of errors to what is read
+        self.sums = torch.zeros(n, dtype=torch.float64)
+        self.errors = torch.zeros(outputs, dtype=torch.float64)
         self.left = torch.zeros(outputs, dtype=torch.float64)  # squared error of every output
         self.weights = torch.ones(outputs, dtype=torch.float64)  # of the squares of outputs in that of samples
+        self.ring = torch.zeros(n * 3**config.dims + 1, n * 3**config.dims + 1, dtype=torch.float64)
+        self.count = 0  # with the ring
 
     @torch.no_grad()
     def add(
@@ -73,41 +83,77 @@ class Equations:
         r, h, region = net(values, op, shape, window, places=places)
         unit = net.unit(0, op)
         w = r - net.guess(places, region) - unit * depth_to_space(net.correct[0](h), tuple(r.shape[2:]))
-        # cells of which all samples are there; beyond the border of the signal there are zeros
-        cells = tuple((a // 2, b // 2) for a, b in window)
-        around = tuple((a, b + 2) for a, b in cells)
-        origin = tuple((a // 2, 0) for a, _ in region)
-        x = F.pad(beside([h, *split_phases(w, dims)]), [1] * 2 * dims)[cut(around, origin)]
-        whole = tuple((2 * a, 2 * b) for a, b in cells)
+        cells = _cells(window)  # beyond the border of the signal there are zeros
+        around = tuple((a, b + 4) for a, b in cells)
+        read = F.pad(beside([h, *split_phases(w, dims)]), [2] * 2 * dims)
+        read = channels_last(read[cut(around, tuple((a, 0) for a, _ in _cells(region)))])
+        cut_off = [b % 2 for _, b in window]  # a cell of which not all samples are there
+        whole = tuple((a, b - n) for (a, b), n in zip(window, cut_off, strict=True))
         e = (target - r[cut(window, region)])[cut(whole, window)] / unit
-        e = torch.cat(split_phases(e, dims), 1)
+        e = channels_last(torch.cat(split_phases(e, dims), 1))
+        inner = read[cut(tuple((2, n - 2) for n in read.shape[2:]))]
+        near = read[cut(tuple((1, n - 1 - k) for n, k in zip(read.shape[2:], cut_off, strict=True)))]
+        gradient = WEIGHT_GRADIENT[dims]
+        self.correlations += gradient(read, self.correlations.shape, channels_last(inner)).double().cpu()
+        if e.numel():
+            self.responses += gradient(channels_last(near), self.responses.shape, e).double().cpu()
+        for total, part in ((self.sums, inner), (self.errors, e), (self.left, e.square())):
+            total += part.double().flatten(2).sum((0, 2)).cpu()
+        for taps in _ring_taps(read, window, shape):
+            self.ring += (taps.T @ taps).double().cpu()
         if isinstance(unit, Tensor):
             self.weights = unit.flatten().square().double().cpu().repeat(2**dims)
-        for a, b in _bands(tuple(b - a for a, b in cells)):
-            rows = x[:, :, a : b + 2]
-            for axis in range(2, 2 + dims):
-                rows = rows.unfold(axis, 3, 1)
-            rows = rows[0].movedim(0, dims).flatten(dims).flatten(0, dims - 1)  # [cells, in · 3^d]
-            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-            errors = e[0, :, a:b].flatten(1).T
-            self.products += (rows.T @ rows).double().cpu()
-            self.moments += (rows.T @ errors).double().cpu()
-            self.left += errors.square().sum(0).double().cpu()
+        self.count = math.prod(-(-n // 2) + 2 for n in shape)
+
+    def products(self) -> Tensor:
+        """[n, n], n = in · 3^d + 1: of all that an output reads, as `Closing.flat` has it."""
+        dims = self.correlations.ndim - 2
+        taps = torch.arange(3)
+        found = self.correlations
+        for _ in range(dims):
+            found = found.movedim(2, -1)[..., taps - taps[:, None] + 2]
+        rows, columns = range(2, 2 + 2 * dims, 2), range(3, 3 + 2 * dims, 2)
+        n = len(self.sums) * 3**dims
+        sums = self.sums.repeat_interleave(3**dims)[:, None]
+        found = torch.cat([found.permute(0, *rows, 1, *columns).reshape(n, n), sums], 1)
+        return torch.cat([found, torch.cat([sums.T, sums.new_full((1, 1), self.count)], 1)]) - self.ring
+
+    def moments(self) -> Tensor:
+        """[n, out]: of what an output reads with what it leaves."""
+        return torch.cat([self.responses.flatten(1).T, self.errors[None]])
 
     def through(self, closing: Closing, first_only: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """A [count, count] and c [count] of the squared error E(m) = E(0) − 2 c·m + m·A·m."""
         basis, weights = closing.flat().double().cpu(), self.weights.clone()
         if first_only:
             weights.view(-1, self.synthesis.config.channels)[:, 1:] = 0
-        seen = torch.einsum("ij,kjo->kio", self.products, basis) * weights
+        seen = torch.einsum("ij,kjo->kio", self.products(), basis) * weights
         matrix = torch.einsum("kio,lio->kl", seen, basis)
-        return matrix.numpy(), (basis * self.moments * weights).sum((1, 2)).numpy()
+        return matrix.numpy(), (basis * self.moments() * weights).sum((1, 2)).numpy()
 
 
-def _bands(cells: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Rows of cells that are handled at once."""
-    rows = max(1, BAND // max(1, math.prod(cells[1:])))
-    return ((a, min(a + rows, cells[0])) for a in range(0, cells[0], rows) if all(cells))
+def _cells(window: Window) -> Window:
+    """Those of the finest level under a window that starts at even samples."""
+    return tuple((a // 2, -(-b // 2)) for a, b in window)
+
+
+def _ring_taps(read: Tensor, window: Window, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """What is read around the grid, and by cells of which not all samples are there, [n, in · 3^d + 1].
+
+    read [1, in, *cells]: two cells more than those under the window at every side.
+    """
+    dims = len(window)
+    ends = [(a == 0, b == n) for (a, b), n in zip(window, shape, strict=True)]
+    inner = [slice(1, -1 - b % 2) for _, b in window]
+    outer = [slice(0 if first else 1, None if last else -1) for first, last in ends]
+    for axis, (_, b) in enumerate(window):
+        for there, side in zip(ends[axis], (slice(0, 3), slice(-3 - b % 2, None)), strict=True):
+            taps = read[(0, slice(None), *inner[:axis], side, *outer[axis + 1 :])]
+            if there and min(taps.shape[1:]) >= 3:
+                for k in range(dims):
+                    taps = taps.unfold(1 + k, 3, 1)
+                taps = taps.flatten(1 + dims).movedim(0, dims).flatten(dims).flatten(0, dims - 1)
+                yield torch.cat([taps, taps.new_ones(len(taps), 1)], 1)
 
 
 def find(

@@ -144,7 +144,7 @@ class PyramidModel(nn.Module):
                     single = len(channels) < self.channels
                     close = None
                     if closed:
-                        close = partial(self._close, features[k], header.shape, point, single, places)
+                        close = partial(self.close, features[k], header.shape, point, single, places)
                     coded = latents.write_symbols(self, own[k], header.shape, point, single, runs, close)
                     for run, tiles in zip(sections, coded, strict=True):
                         run += tiles
@@ -171,7 +171,7 @@ class PyramidModel(nn.Module):
         places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
 
-    def _close(
+    def close(
         self,
         features: Callable[[Window], Tensor],
         shape: Shape,
@@ -230,9 +230,7 @@ def find_latents(
         here = None if places is None else places[cut(window)]
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
-        close = None
-        if effort and closed:
-            close = partial(_change, model, x, op, first_only, here)
+        close = partial(_change, model, x, operating_point, first_only, here) if closed else None
         found = adapt(start, x, op, model.synthesis, model.prior, effort, progress, first_only, here, close)
         for i, (whole, part) in enumerate(zip(out, found, strict=True)):
             cells = cells_under(tile, i)
@@ -242,12 +240,8 @@ def find_latents(
 
 
 def _change(
-    model: PyramidModel, x: Tensor, op: Tensor, first_only: bool, places: Tensor | None, values: list[Tensor]
+    model: PyramidModel, x: Tensor, point: int, first_only: bool, places: Tensor | None, values: list[Tensor]
 ) -> Change | None:
-    """What the best closing modulations of x [1, C, *grid] would change, from what latents [1, n, *grid] stand for."""
-    assert model.closing is not None
-    shape = tuple(x.shape[2:])
-    equations = closing.Equations(model.synthesis)
-    equations.add(values, op, shape, tuple((0, n) for n in shape), model.synthesis.from_signal(x), places)
-    found = closing.find(model.closing, model.tables, equations, op * model.config.aim, first_only)
+    """What the best closing modulations of x [1, C, *grid] change, from what latents [1, n, *grid] stand for."""
+    found = model.close(lambda window: x[0][cut(window)], tuple(x.shape[2:]), point, first_only, places, values)
     return found.change(model.closing)

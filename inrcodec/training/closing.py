@@ -47,7 +47,7 @@ def sample(net: Trainee, x: Tensor, op: Tensor, effort: int) -> Sample:
     equations.add(values, op, shape, tuple((0, n) for n in shape), net.synthesis.from_signal(x))
     root = equations.weights.sqrt()  # outputs as samples see them
     left = float((equations.left * equations.weights).sum())
-    return Sample((equations.products / left).float(), (equations.moments * root / left).float())
+    return Sample((equations.products() / left).float(), (equations.moments() * root / left).float())
 
 
 def fit(closing: Closing, samples: list[Sample], progress: Progress = lambda *_: None) -> float:
