@@ -8,7 +8,8 @@ what holds it back: a short search does best with noise that vanishes, a long on
 works on integers, where the objective is true, from what the first found or, where that is worse, the amortised start:
 in each pass a random part of those latents of which a step up or down promises to help takes it; an item that is worse
 for it goes back, and takes half as many. What a step does to the bits of its own latent is known exactly; its effect
-on the context of others and on the distortion is the gradient's.
+on the context of others and on the distortion is the gradient's. Where a signal has closing modulations, both decode
+with those that suit the latents of the moment.
 """
 
 import math
@@ -35,6 +36,7 @@ EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (16, 6), (30, 10), (80, 14),
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
+RECKON = 6  # steps of the relaxed search after which closing modulations are found anew
 RATE = 0.1  # Adam's, at its start
 EPSILON = 30.0  # Adam's, in bits: gradients far below it move latents in proportion, so noise does not move zeros
 SHARE = 0.5  # of the steps that promise to help, those taken at first
@@ -99,9 +101,9 @@ def adapt(
     networks. They must not require gradients. `progress` is told B after every step, at least once.
     first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
     places: unit vectors [1, 3, *grid], for a network on the sphere. close: from what latents stand for to what closing
-    modulations change, which the second search reckons with.
+    modulations change, which both searches reckon with.
     """
-    search = _Search(x, op, synthesis, prior, progress, first_only, places)
+    search = _Search(x, op, synthesis, prior, progress, first_only, places, close)
     first = [half_up(y) for y in search.masked(start)]
     if effort == 0:
         progress(len(x))
@@ -111,9 +113,7 @@ def adapt(
     with torch.no_grad():
         better = search.loss(relaxed, half_up) < search.loss(first, half_up)
     found = search.where(better, relaxed, first)
-    if close is not None:
-        with torch.no_grad():
-            search.change = close(search.values(found, search.expected(found, half_up)))
+    search.reckon(found)
     return search.refine(found, passes)
 
 
@@ -129,13 +129,21 @@ class _Search:
         progress: Callable[[int], None],
         first_only: bool,
         places: Tensor | None,
+        close: Callable[[list[Tensor]], Change | None] | None,
     ):
         self.target = synthesis.from_signal(x)  # the colour space is orthonormal: the same distortion
         self.op, self.shape, self.synthesis, self.prior = op, tuple(x.shape[2:]), synthesis, prior
         self.aim = op * synthesis.config.aim
         self.progress, self.first_only, self.places = progress, first_only, places
         self.noise = torch.Generator(x.device).manual_seed(0)
+        self.close = close
         self.change: Change | None = None
+
+    @torch.no_grad()
+    def reckon(self, y: list[Tensor]) -> None:
+        """From now on, decode with the closing modulations that suit integers best."""
+        if self.close is not None:
+            self.change = self.close(self.values(y, self.expected(y, half_up)))
 
     def masked(self, latents: list[Tensor]) -> list[Tensor]:
         """Latents with those that are held at zero at zero."""
@@ -178,6 +186,8 @@ class _Search:
         long = max(0.0, 1 - SHORT / steps)  # 0: short, towards 1: long
         optimiser = torch.optim.Adam(latents, lr=RATE, betas=(0.9, 0.98), eps=EPSILON)
         for step in range(steps):
+            if step % RECKON == 0:
+                self.reckon([half_up(v) for v in self.masked(latents)])
             done = step / steps
             for group in optimiser.param_groups:
                 group["lr"] = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
