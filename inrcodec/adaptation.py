@@ -32,7 +32,7 @@ from inrcodec.priors.context import (
     straight_through,
 )
 
-EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (16, 6), (30, 10), (80, 14), (160, 20), (600, 40))
+EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (18, 7), (30, 10), (80, 14), (160, 20), (600, 40))
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
@@ -129,7 +129,7 @@ class _Search:
         progress: Callable[[int], None],
         first_only: bool,
         places: Tensor | None,
-        close: Callable[[list[Tensor]], Change | None] | None,
+        close: Callable[[list[Tensor]], Change | None] | None = None,
     ):
         self.target = synthesis.from_signal(x)  # the colour space is orthonormal: the same distortion
         self.op, self.shape, self.synthesis, self.prior = op, tuple(x.shape[2:]), synthesis, prior

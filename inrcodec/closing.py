@@ -19,7 +19,7 @@ from torch.nn import grad
 from inrcodec.entropy import Decoder
 from inrcodec.errors import CorruptStream
 from inrcodec.fields.closing import STEP, Change, Closing
-from inrcodec.fields.grids import beside, channels_last, cut, depth_to_space, split_phases
+from inrcodec.fields.grids import channels_last, cut, split_phases
 from inrcodec.fields.pyramid import Synthesis, lmbda
 from inrcodec.priors.context import SCALES, scale_of
 from inrcodec.priors.tables import EACH, LARGEST, LARGEST_STRETCH, STRETCHES, UNIFORM, Ints, LatentTables, stretched
@@ -56,8 +56,7 @@ class Equations:
     def __init__(self, synthesis: Synthesis):
         config = synthesis.config
         self.synthesis = synthesis
-        outputs = 2**config.dims * config.channels
-        n = config.widths[0] + outputs
+        outputs, n = config.outputs, config.closing_inputs
         self.correlations = torch.zeros(n, n, *[5] * config.dims, dtype=torch.float64)
         self.responses = torch.zeros(outputs, n, *[3] * config.dims, dtype=torch.float64)  # of errors to what is read
         self.sums = torch.zeros(n, dtype=torch.float64)
@@ -80,12 +79,11 @@ class Equations:
         """A window that starts at even samples, of what latents [1, n, *grid] stand for; target [1, C, *window] in the
         colour space of the network."""
         net, dims = self.synthesis, len(shape)
-        r, h, region = net(values, op, shape, window, places=places)
+        r, made, region = net(values, op, shape, window, places=places)
         unit = net.unit(0, op)
-        w = r - net.guess(places, region) - unit * depth_to_space(net.correct[0](h), tuple(r.shape[2:]))
         cells = _cells(window)  # beyond the border of the signal there are zeros
         around = tuple((a, b + 4) for a, b in cells)
-        read = F.pad(beside([h, *split_phases(w, dims)]), [2] * 2 * dims)
+        read = F.pad(net.read(made), [2] * 2 * dims)
         read = channels_last(read[cut(around, tuple((a, 0) for a, _ in _cells(region)))])
         cut_off = [b % 2 for _, b in window]  # a cell of which not all samples are there
         whole = tuple((a, b - n) for (a, b), n in zip(window, cut_off, strict=True))

@@ -20,21 +20,25 @@ from inrcodec.training.networks import Trainee
 CONFIG = PyramidConfig(widths=(6, 6, 6), blocks=(1, 1, 1), prior_widths=(8, 8, 8), closing=5)
 
 
-@pytest.fixture
-def net() -> Trainee:
+def trainee(config: PyramidConfig) -> Trainee:
     torch.manual_seed(3)
-    net = Trainee(CONFIG).eval().requires_grad_(False)
+    net = Trainee(config).eval().requires_grad_(False)
     torch.nn.init.normal_(net.closing.weight, std=0.02)
     torch.nn.init.normal_(net.closing.bias, std=0.02)
     net.closing.load(torch.tensor([4, 0, -3, 8, 2], dtype=torch.int8))
     return net
 
 
+@pytest.fixture
+def net() -> Trainee:
+    return trainee(CONFIG)
+
+
 @pytest.mark.parametrize("in_steps", [False, True])
 @pytest.mark.parametrize("shape", [(32, 48), (31, 45)])
-def test_equations_predict_the_error(net: Trainee, shape: tuple[int, int], in_steps: bool) -> None:
+def test_equations_predict_the_error(shape: tuple[int, int], in_steps: bool) -> None:
     """Added up over two windows, they say what any modulations leave of the whole cells."""
-    net.synthesis.config = replace(CONFIG, in_steps=in_steps)
+    net = trainee(replace(CONFIG, in_steps=in_steps))
     op, even = torch.tensor([140]), tuple(n // 2 * 2 for n in shape)
     sizes = [tuple(-(-n // 2**i) for n in shape) for i in (1, 2, 3)]
     values = [torch.randint(-3, 4, (1, CONFIG.latents(i), *s)).float() for i, s in enumerate(sizes)]

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -83,8 +83,17 @@ class PyramidConfig:
 
     def closing_basis(self) -> Closing | None:
         """What the closing modulations of a signal choose from, to be trained or loaded."""
-        outputs = 2**self.dims * self.channels
-        return Closing(self.dims, self.closing, self.widths[0] + outputs, outputs) if self.closing else None
+        return Closing(self.dims, self.closing, self.closing_inputs, self.outputs) if self.closing else None
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the last layer: the samples of a cell."""
+        return 2**self.dims * self.channels
+
+    @property
+    def closing_inputs(self) -> int:
+        """Channels that closing modulations read; see `Synthesis.read`."""
+        return self.widths[0] + self.outputs
 
     @property
     def margin(self) -> int:
@@ -182,6 +191,13 @@ def deepen(x: Tensor, blocks: nn.Module, t: Tensor) -> Tensor:
         for block in blocks.children():
             x = block(x, t)
     return x
+
+
+class Made(NamedTuple):
+    """What the last layer of a level reads, and what it adds to."""
+
+    h: Tensor  # features [B, w_i, *cells]
+    w: Tensor  # the inverse wavelet step [B, C, *grid]
 
 
 def _small(conv: Any) -> nn.Module:
@@ -287,8 +303,9 @@ class Synthesis(nn.Module):
         size: tuple[int, ...],
         place: Tensor | float = 0.0,
         change: Change | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → h, r [B, C, *size] one stride finer."""
+    ) -> tuple[Made, Tensor]:
+        """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → r [B, C, *size], one stride finer, and
+        what it is made from."""
         c = self.config
         z = y / self.gain(i, op)
         channels = z.unflatten(1, (c.channels, -1))  # [B, C, bands, *cells]
@@ -298,16 +315,20 @@ class Synthesis(nn.Module):
             x, details = self.enter[i](torch.cat([z, r], 1)), channels
         h = (x if h is None else x + h) + place
         h = deepen(h, self.blocks[i], embed(op))
-        r = wavelet.synthesise([r, *details.unbind(2)], size)
-        correction = self.correct[i](h) if change is None else self._changed(h, r, change)
-        return h, r + self.unit(i, op) * depth_to_space(correction, size)
+        made = Made(h, wavelet.synthesise([r, *details.unbind(2)], size))
+        correction = self.correct[i](h) if change is None else self._changed(made, change)
+        return made, made.w + self.unit(i, op) * depth_to_space(correction, size)
 
-    def _changed(self, h: Tensor, r: Tensor, change: Change) -> Tensor:
+    def read(self, made: Made) -> Tensor:
+        """What a last layer with closing modulations reads, [B, n, *cells]."""
+        parts = [made.h, *split_phases(made.w, self.config.dims)]
+        return torch.cat(parts, 1) if made.h.requires_grad else beside(parts)
+
+    def _changed(self, made: Made, change: Change) -> Tensor:
         """The correction of the finest level with closing modulations."""
         last: Any = self.correct[0]
         own = F.pad(last.weight, [0, 0] * self.config.dims + [0, change[0].shape[1] - last.weight.shape[1]])
-        seen = [h, *split_phases(r, self.config.dims)]
-        x = torch.cat(seen, 1) if h.requires_grad else beside(seen)
+        x = self.read(made)
         return CONVOLVE[self.config.dims](x, channels_last(own + change[0]), last.bias + change[1], padding=1)
 
     def rise(self, i: int, h: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -323,19 +344,19 @@ class Synthesis(nn.Module):
         stop: int = 0,
         places: Tensor | None = None,
         change: Change | None = None,
-    ) -> tuple[Tensor, Tensor, Window]:
+    ) -> tuple[Tensor, Made, Window]:
         """Latents [B, n, *grid] with their shifts (`points`), finest first → the signal on a window of the grid.
 
         places: unit vectors [B or 1, 3, *shape], for a network on the sphere. change: of the last layer (`closing`).
 
-        Returns r [B, C, *region] in the colour space of the network, the features h [B, w_0, *cells] that made it,
-        and the region: at least the window, so that cells at its border have seen all that they should.
+        Returns r [B, C, *region] in the colour space of the network, what the last level made it from, and the region:
+        at least the window, so that cells at its border have seen all that they should.
         With `stop` > 0 the levels finer than that are not read, and r, h and region live at stride 2^stop.
         """
         dims = self.config.dims
         sizes = grid_sizes(shape, self.config.levels)
         regions = cell_regions(sizes, window or tuple((0, n) for n in sizes[stop]), self.config.margin, stop)
-        h = r = None
+        h = r = made = None
         output: Window = ()
         for i in range(self.config.levels - 1, stop - 1, -1):
             cells = regions[i]
@@ -345,11 +366,10 @@ class Synthesis(nn.Module):
                 h, r = h[inner], r[inner]
             output = tuple((2 * a, min(2 * b, n)) for (a, b), n in zip(cells, sizes[i], strict=True))
             size = tuple(b - a for a, b in output)
-            h, r = self.step(i, h, r, y, op, size, self.place(i, places, cells), None if i else change)
-            if i > stop:
-                h = self.rise(i, h, size)
-        assert h is not None and r is not None and len(output) == dims
-        return (r if stop else r + self.guess(places, output)), h, output
+            made, r = self.step(i, h, r, y, op, size, self.place(i, places, cells), None if i else change)
+            h = self.rise(i, made.h, size) if i > stop else None
+        assert made is not None and r is not None and len(output) == dims
+        return (r if stop else r + self.guess(places, output)), made, output
 
     def to_signal(self, r: Tensor) -> Tensor:
         """The orthonormal colour space, centred → features."""
@@ -417,8 +437,7 @@ class Analysis(nn.Module):
             latents.insert(0, y * gain + change if c.in_steps else (y + change) * gain)
             cells = tuple((0, n) for n in sizes[i + 1])
             place = synthesis.place(i, places, cells)
-            h, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i], place)
-            if i > 0:
-                h = synthesis.rise(i, h, sizes[i])
+            made, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i], place)
+            h = synthesis.rise(i, made.h, sizes[i]) if i > 0 else made.h
         assert h is not None and r is not None
         return latents, synthesis.to_signal(r + guess), h

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inrcodec.fields.field import Field
 from inrcodec.fields.grids import cut
+from inrcodec.fields.pyramid import Made
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import SampleFormat
 from inrcodec.window import Window
@@ -83,7 +84,7 @@ class PyramidField(Field):
         whole = self.shape[-1] >= SEAM and len(longitude) == 2
         return whole and abs(abs(longitude[1]) * self.shape[-1] - 360) < 1e-3
 
-    def _synthesis(self, latents: "CodedLatents", window: Window) -> tuple[Tensor, Tensor, Window]:
+    def _synthesis(self, latents: "CodedLatents", window: Window) -> tuple[Tensor, Made, Window]:
         values = [y[None] for y in latents.around(window)]
         change = latents.modulations.change(self.model.closing)
         return self.model.synthesis(values, self._op, self.shape, window, places=self.places, change=change)
@@ -94,8 +95,8 @@ class PyramidField(Field):
         kept = self._kept.get(plane)
         if kept is None or not all(s <= a and b <= t for (a, b), (s, t) in zip(window, kept[0], strict=True)):
             with torch.no_grad():
-                r, h, region = self._synthesis(self.planes[plane], window)
-                kept = self._kept[plane] = (region, r, self.model.head(r, h))
+                r, made, region = self._synthesis(self.planes[plane], window)
+                kept = self._kept[plane] = (region, r, self.model.head(r, made.h))
         region, r, g = kept
         return tuple(start for start, _ in region), r, g
 

@@ -21,7 +21,7 @@ from inrcodec.training.networks import Trainee
 STEPS = 300
 BATCH = 24
 RATE = 1e-3
-SIGNALS = 1200
+SIGNALS = 4000
 EFFORT = 0
 RIDGE = 3e-3  # of the diagonal, in the last layer of one signal alone
 PULL = 2e-4  # share of the squared error that a modulation of 1 has to save
@@ -53,7 +53,9 @@ def sample(net: Trainee, x: Tensor, op: Tensor, effort: int) -> Sample:
 def fit(closing: Closing, samples: list[Sample], progress: Progress = lambda *_: None) -> float:
     """Find basis and scales, in place; returns the mean share of the squared error that they save of these signals."""
     count = len(closing.scales)
-    mean = torch.stack([s.products / s.products.diagonal().mean() for s in samples]).mean(0).double()
+    mean = torch.zeros_like(samples[0].products, dtype=torch.float64)
+    for s in samples:
+        mean += s.products / s.products.diagonal().mean() / len(samples)
     root = torch.linalg.cholesky(mean / mean.diagonal().mean() + 1e-5 * torch.eye(len(mean))).T.float()
     basis = _components(samples, root, count).requires_grad_()
     optimiser = torch.optim.Adam([basis], lr=RATE)
