@@ -216,7 +216,8 @@ def write_symbols(
     close: finds closing modulations, where the network has them; they come first in the finest section of all.
     """
     op = torch.tensor([operating_point], device=model.device)
-    values = [torch.zeros(y.shape) for y in latents] if close else []
+    half = len(tiles(shape)) > 1  # closing modulations of a large signal need no more, and it is large
+    values = [torch.zeros(y.shape, dtype=torch.float16 if half else torch.float32) for y in latents] if close else []
     first: _Writer | None = None  # it waits for what all tiles are needed for
     out: list[list[bytes]] = [[] for _ in range(runs)]
     for tile in tiles(shape):

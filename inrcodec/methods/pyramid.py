@@ -36,7 +36,7 @@ from inrcodec.signal import SampleFormat, Signal
 from inrcodec.window import Shape, Window
 
 TOGETHER = 1 << 15  # positions of items of a batch that are adapted at once
-TILES = {1: 1 << 16, 2: 1024, 3: 112}  # samples a side, or as many in all, that are searched at once, by axes
+TILES = {1: 1 << 16, 2: 768, 3: 112}  # samples a side, or as many in all, that are searched at once, by axes
 HALOS = {1: 1024, 2: 64, 3: 32}  # what such a tile sees of its neighbours: two cells of the coarsest level
 
 
