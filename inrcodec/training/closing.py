@@ -36,15 +36,15 @@ class Sample:
 
 
 @torch.no_grad()
-def sample(net: Trainee, x: Tensor, op: Tensor, effort: int) -> Sample:
-    """x [1, C, *grid], op [1]: what is left of it after a search."""
+def sample(net: Trainee, x: Tensor, op: Tensor, effort: int, places: Tensor | None = None) -> Sample:
+    """x [1, C, *grid], op [1], places as `Synthesis` takes them: what is left of x after a search."""
     shape = tuple(x.shape[2:])
-    y = net.symbols(x, op, effort)
+    y = net.symbols(x, op, effort, places)
     expected = net.prior.expect(y, shape, op, half_up)
     points = net.synthesis.points
     values = [v + points(k, v, *p, op) for k, (v, p) in enumerate(zip(y, expected, strict=True))]
     equations = Equations(net.synthesis)
-    equations.add(values, op, shape, tuple((0, n) for n in shape), net.synthesis.from_signal(x))
+    equations.add(values, op, shape, tuple((0, n) for n in shape), net.synthesis.from_signal(x), places)
     root = equations.weights.sqrt()  # outputs as samples see them
     left = float((equations.left * equations.weights).sum())
     return Sample((equations.products() / left).float(), (equations.moments() * root / left).float())
@@ -122,4 +122,8 @@ def _settle(closing: Closing, flat: Tensor, samples: list[Sample]) -> float:
 
 def samples(net: Trainee, batches: Iterable[Batch]) -> list[Sample]:
     """Of every signal of batches (x, operating points, places)."""
-    return [sample(net, x[k : k + 1], op[k : k + 1], EFFORT) for x, op, _ in batches for k in range(len(x))]
+    return [
+        sample(net, x[k : k + 1], op[k : k + 1], EFFORT, None if places is None else places[k : k + 1])
+        for x, op, places in batches
+        for k in range(len(x))
+    ]
