@@ -70,7 +70,7 @@ def _info(path: Path) -> ModelInfo:
             k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()
         }
         info = ModelInfo(**fields, folder=path.parent)
-        if len(info.id) != MODEL_ID_BYTES:
+        if len(bytes.fromhex(info.sha256)) != 32:
             raise ValueError(f"a hash of {len(info.sha256)} digits")
     except (OSError, ValueError, TypeError) as error:
         raise ModelDamaged(f"{path}: {error}") from None

@@ -1,8 +1,11 @@
 """The container: header + sections ⇄ bytes. The only file that knows byte offsets; docs/format.md is normative.
 
-magic 4 · version 1 · method 1 · modality 1 · model id 6 · shape varints · [items varint] · sample format 1
+magic 4 · version 1 · method 1 · modality 1 · model id 4 · shape varints · [items varint] · sample format 1
 · operating point 1 · [modality block] · section count varint · section lengths varints
-· [section checks 2 each · CRC-32 of all before it] · sections · CRC-32 of all before it
+· [section checks 2 each, of all before them and the section] · sections · CRC-32 of all before it
+
+This is the short form, the only one that is written. The long form has a model id of 6 bytes, checks of the sections
+alone, and after them a CRC-32 of all before it.
 """
 
 import json
@@ -15,7 +18,7 @@ from inrcodec.errors import CorruptStream, LimitExceeded, NotAStream, TruncatedS
 
 MAGIC = b"\x89INR"
 VERSION = 1
-MODEL_ID_BYTES = 6
+MODEL_ID_BYTES = 4
 
 METHODS = {
     "pyramid": 1,
@@ -52,10 +55,12 @@ MAX_BLOCK = 1 << 24
 
 CHECKED_FROM = 4096
 CHECKED_SECTION = 256
-"""Bytes of a payload, and of a section on average, from which `write` adds section checks: 4 bytes and 2 a section are
-then below 1 % of the file (0.25 % of an image). Smaller files are soon sent again."""
+"""Bytes of a payload, and of a section on average, from which `write` adds section checks: 2 bytes a section are then
+below 1 % of the file (0.15 % of an image). Smaller files are soon sent again."""
 
-_CHECKS_FLAG, _RESIDUAL_FLAG = 0x80, 0x40  # in the method byte
+# In the method byte: id in bits 0-3, bits 4-5 = form (0 long, 2 short), bit 6 = the error is bounded, bit 7 = checks.
+_FORM, _SHORT, _RESIDUAL_FLAG, _CHECKS_FLAG = 0x30, 0x20, 0x40, 0x80
+_LONG_ID_BYTES = 6
 # In the modality byte: id in bits 0-3, bit 4 = number of items follows, axes − 1 in bits 5-6, bit 7 = block follows.
 _ID, _ITEMS_FLAG, _AXES_SHIFT, _BLOCK_FLAG = 0x0F, 0x10, 5, 0x80
 _LEVELS = 3  # the sections of a pyramid come in so many runs of equal length
@@ -65,9 +70,9 @@ _LEVELS = 3  # the sections of a pyramid come in so many runs of equal length
 class Header:
     """What a stream says before its payload. All fields are plain integers and bytes."""
 
-    method: int  # 1…63, see METHODS
+    method: int  # 1…15, see METHODS
     modality: int  # 1…15, see MODALITIES
-    model_id: bytes  # first 6 bytes of the SHA-256 of the base network; zeros where a method has none
+    model_id: bytes  # first 4 bytes of the SHA-256 of the base network; zeros where a method has none
     shape: tuple[int, ...]  # grid of an item, 1 to 4 axes, each 1…2^32
     samples: int  # 0…255, one byte: how samples looked in the file (`SampleFormat.to_byte`)
     operating_point: int  # 0…255
@@ -83,7 +88,7 @@ def write(header: Header, sections: list[bytes]) -> bytes:
     payload = sum(map(len, sections))
     checked = payload >= max(CHECKED_FROM, CHECKED_SECTION * len(sections))
     out = bytearray(MAGIC)
-    flags = (_CHECKS_FLAG if checked else 0) | (_RESIDUAL_FLAG if header.residual else 0)
+    flags = _SHORT | (_CHECKS_FLAG if checked else 0) | (_RESIDUAL_FLAG if header.residual else 0)
     out += bytes((VERSION, header.method | flags, modality))
     out += header.model_id
     for side in header.shape:
@@ -97,9 +102,9 @@ def write(header: Header, sections: list[bytes]) -> bytes:
     for section in sections:
         out += _varint(len(section))
     if checked:
+        seed = zlib.crc32(out)
         for section in sections:
-            out += _check(section)
-        out += _crc(out)
+            out += _check(section, seed)
     for section in sections:
         out += section
     return bytes(out + _crc(out))
@@ -118,6 +123,7 @@ def read(data: bytes, prefix: bool = False) -> tuple[Header, list[bytes]]:
     if missing < 0:
         raise CorruptStream(f"{-missing} bytes follow the end of the stream")
     if damaged := table.damaged(sections):
+        table.trust(damaged, sections)
         raise CorruptStream(f"damaged: {_numbers(damaged)} of sections 0 to {len(table.lengths) - 1}")
     if not missing and data[-4:] != _crc(data[:-4]):
         computed, stored = int.from_bytes(_crc(data[:-4]), "little"), int.from_bytes(data[-4:], "little")
@@ -135,8 +141,10 @@ def salvage(data: bytes) -> tuple[Header, list[bytes | None]]:
     sections, data = table.sections(data), data[: table.end + 4]
     if table.checks is None and len(data) == table.end + 4 and data[-4:] != _crc(data[:-4]):
         raise CorruptStream("damaged, and without section checks that would say where; nothing can be recovered")
-    damaged = set(table.damaged(sections))
-    found = [None if k in damaged else section for k, section in enumerate(sections)]
+    damaged = table.damaged(sections)
+    table.trust(damaged, sections)
+    lost = set(damaged)
+    found = [None if k in lost else section for k, section in enumerate(sections)]
     return table.header, found + [None] * (len(table.lengths) - len(found))
 
 
@@ -156,6 +164,7 @@ class _Table:
     header: Header
     lengths: list[int]
     checks: bytes | None  # 2 bytes a section
+    seed: int  # of the checks: the CRC-32 of what precedes them, in the short form
     start: int  # of the payload
 
     @property
@@ -175,8 +184,13 @@ class _Table:
 
     def damaged(self, sections: list[bytes]) -> list[int]:
         """Numbers of the sections that fail their check, as far as there are checks."""
-        checks = self.checks
-        return [k for k, s in enumerate(sections) if checks is not None and _check(s) != checks[2 * k : 2 * k + 2]]
+        checks, seed = self.checks, self.seed
+        return [k for k, s in enumerate(sections) if checks and _check(s, seed) != checks[2 * k : 2 * k + 2]]
+
+    def trust(self, damaged: list[int], sections: list[bytes]) -> None:
+        """Raise CorruptStream if it is the header that is damaged, of which all checks are in the short form."""
+        if damaged and len(damaged) == len(sections):
+            raise CorruptStream(f"the header is damaged, or all of its {len(sections)} sections are")
 
     @classmethod
     def read(cls, data: bytes) -> "_Table":
@@ -187,7 +201,8 @@ class _Table:
         if version != VERSION:
             raise UnsupportedVersion(f"the stream has format version {version}; this program reads version {VERSION}")
         method, modality = reader.byte(), reader.byte()
-        model_id = reader.take(MODEL_ID_BYTES)
+        short = method & _FORM == _SHORT
+        model_id = reader.take(MODEL_ID_BYTES if short else _LONG_ID_BYTES)[:MODEL_ID_BYTES]
         shape = tuple(reader.varint("a side", 1, MAX_SIDE) for _ in range((modality >> _AXES_SHIFT & 3) + 1))
         items = reader.varint("the number of items", 1, MAX_ITEMS) if modality & _ITEMS_FLAG else None
         samples, operating_point = reader.byte(), reader.byte()
@@ -196,16 +211,15 @@ class _Table:
         if count > len(data) - reader.position:  # every length takes a byte: do not loop on a lie
             raise TruncatedStream(f"{count} section lengths announced, {len(data) - reader.position} bytes left")
         lengths = [reader.varint("a section", 0, 1 << 40) for _ in range(count)]
-        checks = None
+        checks, seed = None, zlib.crc32(data[: reader.position]) if short else 0
         if method & _CHECKS_FLAG:
             checks = reader.take(2 * count)
-            computed = _crc(data[: reader.position])
-            if reader.take(4) != computed:
+            if not short and reader.take(4) != _crc(data[: reader.position - 4]):
                 raise CorruptStream("the header is damaged: it fails its check sum")
         residual = bool(method & _RESIDUAL_FLAG)
-        number = method & ~(_CHECKS_FLAG | _RESIDUAL_FLAG)
+        number = method & ~(_CHECKS_FLAG | _RESIDUAL_FLAG | (_FORM if short else 0))
         header = Header(number, modality & _ID, model_id, shape, samples, operating_point, block, items, residual)
-        return cls(header, lengths, checks, reader.position)
+        return cls(header, lengths, checks, seed, reader.position)
 
 
 def describe(data: bytes) -> dict[str, object]:
@@ -214,7 +228,7 @@ def describe(data: bytes) -> dict[str, object]:
     Keys: format_version; method, modality: names, or numbers where they have none; model_id: hex; width, height,
     channels and bits of an image; seconds, rate, channels and samples of a sound; frames and rate of a film; else
     shape, samples, channels and what the file said (variable, units); items of a batch;
-    operating_point; bytes: what is there; header_bytes: all but the payload, check sum included; payload_bytes: as
+    operating_point; bytes: what is there; header_bytes: what precedes the payload; payload_bytes: as
     announced; sections: how many; section_bytes: the sizes of those of the field, one list per level, coarse to fine;
     residual_bytes: all that bounds the error, and max_error: the bound, in stored units, 0 if lossless; both if any;
     bits_per_pixel, kilobits_per_second or bits_per_sample: of what is there; check_sum: "matches", "does not match" or
@@ -246,7 +260,7 @@ def describe(data: bytes) -> dict[str, object]:
         **({} if header.items is None else {"items": header.items}),
         "operating_point": header.operating_point,
         "bytes": len(data),
-        "header_bytes": start + 4,
+        "header_bytes": start,
         "payload_bytes": payload,
         "sections": len(lengths),
         "section_bytes": sizes,
@@ -352,8 +366,8 @@ class _Reader:
         raise CorruptStream(f"{what} is longer than 6 bytes")
 
 
-def _check(section: bytes) -> bytes:
-    return (zlib.crc32(section) & 0xFFFF).to_bytes(2, "little")
+def _check(section: bytes, seed: int) -> bytes:
+    return (zlib.crc32(section, seed) & 0xFFFF).to_bytes(2, "little")
 
 
 def _crc(data: bytes | bytearray) -> bytes:

@@ -82,6 +82,8 @@ CASES = {  # name: (signal, quality)
     "stretched": (Signal.from_array(picture(150, 70, 4)), 60),
     "apart": (Signal.from_array(picture(50, 71, 4)), 60),
     "closing": (Signal.from_array(picture(61, 90, 4)), 70),
+    "short": (Signal.from_array(picture(37, 45, 3)), 55),
+    "short_checked": (Signal.from_array(picture(90, 110, 4)), 95),
     "coinpp": (Signal.from_array(picture(13, 21, 3)), 50),
     "functa": (Signal.from_array(picture(8, 8, 3)), 100),
     "mscn": (Signal.from_array(picture(9, 30, 1)), 50),

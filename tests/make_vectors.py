@@ -58,6 +58,18 @@ def checked(
     return sealed(before + table + (header or zlib.crc32(before + table).to_bytes(4, "little")) + payload)
 
 
+def short(method: bytes = b"\x21", checks: bytes = b"") -> bytes:
+    """The first stream in the short form."""
+    return sealed(stream(method=method, payload=b"").replace(bytes(6), bytes(4))[:-4] + checks + b"ABCDEFGHI")
+
+
+def short_checked(header: bytes = b"", *checks: bytes) -> bytes:
+    """The same with section checks, made of these bytes."""
+    before = header or short(b"\xa1")[: -4 - 9]
+    sums = (zlib.crc32(before + section) & 0xFFFF for section in checks or (b"AB", b"CDE", b"FGHI"))
+    return short(b"\xa1", b"".join(check.to_bytes(2, "little") for check in sums))
+
+
 def flipped(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
@@ -70,8 +82,10 @@ def resealed(data: bytes) -> bytes:
 def vectors() -> dict[str, bytes]:
     good = stream()
     payload = len(good) - 4 - 9
-    assert container.write(Header(1, 1, bytes(6), (40, 56), 2, 127), [b"AB", b"CDE", b"FGHI"]) == good
-    assert container.salvage(checked())[1] == [b"AB", b"CDE", b"FGHI"]
+    sections = [b"AB", b"CDE", b"FGHI"]
+    assert container.read(good) == (Header(1, 1, bytes(4), (40, 56), 2, 127), sections)
+    assert container.write(Header(1, 1, bytes(4), (40, 56), 2, 127), sections) == short()
+    assert container.salvage(checked())[1] == container.salvage(short_checked())[1] == sections
     return {
         "not_a_stream__empty": b"",
         "not_a_stream__png": bytes.fromhex("89504e470d0a1a0a0000000d49484452"),
@@ -111,10 +125,21 @@ def vectors() -> dict[str, bytes]:
         "corrupt_stream__section_check": checked(checks=(b"AB", b"CDF", b"FGHI")),
         "corrupt_stream__checked_payload_bit": flipped(checked(), payload + 10),
         "corrupt_stream__checked_check_sum": flipped(checked(), len(checked()) - 1),
+        "truncated_stream__short_model_id": short()[:8],
+        "truncated_stream__short_section_checks": short_checked()[: payload + 2],
+        "truncated_stream__short_section": short_checked()[: payload + 6],
+        "corrupt_stream__short_header_bit": resealed(flipped(short_checked(), 14)),
+        "corrupt_stream__short_section_check": resealed(flipped(short_checked(), payload + 1)),
+        "corrupt_stream__short_checks_of_another_header": short_checked(b"another"),
+        "corrupt_stream__short_checks_of_other_sections": short_checked(b"", b"A", b"CD", b"FGH"),
+        "corrupt_stream__short_payload_bit": resealed(flipped(short_checked(), payload + 7)),
+        "corrupt_stream__short_check_sum": flipped(short_checked(), len(short_checked()) - 1),
+        "truncated_stream__short_checks_announced_and_absent": short(method=b"\xa1"),
         "corrupt_stream__unknown_method": stream(method=b"\xff"),
         "corrupt_stream__checks_announced_and_absent": stream(method=b"\x81"),
         # well-formed containers that no image decoder may accept
         "corrupt_stream__unknown_method_63": stream(method=b"\x3f"),
+        "corrupt_stream__unknown_short_method": short(method=b"\x2f"),
         "corrupt_stream__unknown_modality": stream(modality=b"\x2f"),
         "corrupt_stream__image_of_1_axis": stream(modality=b"\x01", shape=varint(40)),
         "corrupt_stream__image_of_3_axes": stream(modality=b"\x41", shape=varint(4) * 3),

@@ -226,7 +226,7 @@ def test_encode_json(cli: Cli, photo: Path) -> None:
 
 def test_encode_verbose(cli: Cli, photo: Path) -> None:
     run = cli("encode", "photo.png", "--effort", 0, "--device", "cpu", "-v")
-    assert re.fullmatch(r"photo\.png: model photo \(\w{12}\), operating point \d+, device cpu\n", run.err)
+    assert re.fullmatch(r"photo\.png: model photo \(\w{8}\), operating point \d+, device cpu\n", run.err)
 
 
 def test_notes(cli: Cli, tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_info_json(cli: Cli, coded: Path, stream: bytes) -> None:
 
 
 def test_info_of_a_stream_whose_model_is_missing(cli: Cli, coded: Path, stream: bytes) -> None:
-    coded.write_bytes(with_header(stream, model_id=b"absent"))
+    coded.write_bytes(with_header(stream, model_id=b"gone"))
     run = cli("info", "photo.inr")
     assert run.code == 0
     assert "not installed" in run.text
@@ -479,8 +479,8 @@ def test_unknown_models(cli: Cli, photo: Path) -> None:
 
 
 def test_a_stream_of_another_model(cli: Cli, coded: Path, stream: bytes) -> None:
-    coded.write_bytes(with_header(stream, model_id=b"absent"))
-    cli("decode", "photo.inr").refused(11, "photo.inr: ", b"absent".hex())
+    coded.write_bytes(with_header(stream, model_id=b"gone"))
+    cli("decode", "photo.inr").refused(11, "photo.inr: ", b"gone".hex())
 
 
 def test_not_a_stream(cli: Cli, coded: Path, picture: bytes) -> None:
