@@ -13,7 +13,9 @@ import inrcodec
 from inrcodec import basemodels, codec, container
 from inrcodec.codec import Settings
 from inrcodec.errors import CorruptStream, TruncatedStream, UsageError
+from inrcodec.fields.modulations import LowRankGates
 from inrcodec.fields.patchfield import PatchField
+from inrcodec.fields.siren import Siren
 from inrcodec.methods.coders import SparseCoder, TransformCoder, UniformCoder
 from inrcodec.methods.contextcoders import StepCoder
 from inrcodec.methods.meta import MetaModel
@@ -237,3 +239,17 @@ def test_adam_never_makes_a_patch_worse(method: str) -> None:
     y = own.patches(lambda _: torch.from_numpy(picture(24, 24, seed=5)).movedim(-1, 0).float() / 255, (24, 24))
     plain, refined = (own.error(own.symbols(y, 1, effort, lambda _: None), y, 1) for effort in (5, 9))
     assert (refined <= plain * (1 + 1e-6)).all()
+
+
+def test_without_its_last_activation_every_latent_counts() -> None:
+    torch.manual_seed(0)
+    siren = Siren(2, 3, 16, 3, 20.0)
+
+    def directions(last_activation: bool) -> int:
+        gates = LowRankGates(24, siren, 24, 1, 8, last_activation)
+        matrix = torch.autograd.functional.jacobian(lambda p: torch.cat(gates.gates(p), 1).flatten(), gates.start(1))
+        values = torch.linalg.svdvals(matrix[:, 0])
+        return int((values > 0.01 * values[0]).sum())
+
+    assert directions(False) == 22  # normalisation takes two
+    assert directions(True) < 20

@@ -193,12 +193,13 @@ class Residual(nn.Module):
 class LowRankGates(Modulation):
     """VC-INR: φ → LayerNorm → residual MLP → U, V; G = σ(U Vᵀ) scales the weights of each layer (eq. 2 and 3).
 
-    The first layer is not gated ("adapt first layer: false"). φ starts from a learned point.
+    The first layer is not gated ("adapt first layer: false"). φ starts from a learned point. last_activation: whether a
+    leaky ReLU follows the MLP; it all but closes half of the hidden units, and with them as many directions of φ.
     """
 
-    def __init__(self, size: int, siren: Siren, hidden: int, blocks: int, rank: int):
+    def __init__(self, size: int, siren: Siren, hidden: int, blocks: int, rank: int, last_activation: bool = True):
         super().__init__()
-        self.size, self.rank = size, rank
+        self.size, self.rank, self.last_activation = size, rank, last_activation
         self.shapes = [tuple(w.shape) for w in siren.weights][1:-1]
         outputs = sum((m + n) * rank for m, n in self.shapes)
         self.first_phi = nn.Parameter(torch.randn(size))
@@ -216,7 +217,8 @@ class LowRankGates(Modulation):
     def gates(self, phi: Tensor) -> list[Tensor]:
         """G of each gated layer, [P, out, in]."""
         h = F.layer_norm(phi, (self.size,))
-        uv = self.leave(F.leaky_relu(self.blocks(self.enter(h))))
+        h = self.blocks(self.enter(h))
+        uv = self.leave(F.leaky_relu(h) if self.last_activation else h)
         out, begin = [], 0
         for m, n in self.shapes:
             u = uv[:, begin : begin + m * self.rank].view(-1, m, self.rank)

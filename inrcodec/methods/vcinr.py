@@ -25,13 +25,14 @@ class VcInr(MetaOptions):
     hidden: int = 384  # width of the residual MLP from φ to the gates
     blocks: int = 1
     rank: int = 8  # d: columns of U and V
+    last_activation: bool = True  # of that MLP; without it a hidden width of D lets every value of φ count
     codes: int = 512  # dim(z)
     transform_width: int = 256  # of the MLPs of g_a and g_s
     transform_blocks: int = 1
     rates: int = 8  # operating points, one λ each
 
     def modulation(self, siren: Siren) -> Modulation:
-        return LowRankGates(self.latent, siren, self.hidden, self.blocks, self.rank)
+        return LowRankGates(self.latent, siren, self.hidden, self.blocks, self.rank, self.last_activation)
 
     def coder(self) -> Coder:
         return TransformCoder(self.latent, self.codes, self.transform_width, self.transform_blocks, self.rates)
