@@ -53,9 +53,11 @@ class Equations:
     alone, and costs one correlation, where a ring of cells around the grid counts too; that of the ring is taken away.
     """
 
-    def __init__(self, synthesis: Synthesis):
+    def __init__(self, synthesis: Synthesis, like: "Equations | None" = None):
+        """like: those of nearly the same latents, whose products are taken over: they cost more than the rest."""
         config = synthesis.config
-        self.synthesis = synthesis
+        self.synthesis, self.like = synthesis, like
+        self.matrix: NDArray[np.float64] | None = None  # of the products through the basis, once it was asked for
         outputs, n = config.outputs, config.closing_inputs
         self.correlations = torch.zeros(n, n, *[5] * config.dims, dtype=torch.float64)
         self.responses = torch.zeros(outputs, n, *[3] * config.dims, dtype=torch.float64)  # of errors to what is read
@@ -89,16 +91,18 @@ class Equations:
         whole = tuple((a, b - n) for (a, b), n in zip(window, cut_off, strict=True))
         e = (target - r[cut(window, region)])[cut(whole, window)] / unit
         e = channels_last(torch.cat(split_phases(e, dims), 1))
-        inner = read[cut(tuple((2, n - 2) for n in read.shape[2:]))]
         near = read[cut(tuple((1, n - 1 - k) for n, k in zip(read.shape[2:], cut_off, strict=True)))]
         gradient = WEIGHT_GRADIENT[dims]
-        self.correlations += gradient(read, self.correlations.shape, channels_last(inner)).double().cpu()
         if e.numel():
             self.responses += gradient(channels_last(near), self.responses.shape, e).double().cpu()
-        for total, part in ((self.sums, inner), (self.errors, e), (self.left, e.square())):
-            total += part.double().flatten(2).sum((0, 2)).cpu()
-        for taps in _ring_taps(read, window, shape):
-            self.ring += (taps.T @ taps).double().cpu()
+        for total, part in ((self.errors, e), (self.left, e.square())):
+            total += _summed(part)
+        if self.like is None:
+            inner = channels_last(read[cut(tuple((2, n - 2) for n in read.shape[2:]))])
+            self.correlations += gradient(read, self.correlations.shape, inner).double().cpu()
+            self.sums += _summed(inner)
+            for taps in _ring_taps(read, window, shape):
+                self.ring += (taps.T @ taps).double().cpu()
         if isinstance(unit, Tensor):
             self.weights = unit.flatten().square().double().cpu().repeat(2**dims)
         self.count = math.prod(-(-n // 2) + 2 for n in shape)
@@ -125,9 +129,16 @@ class Equations:
         basis, weights = closing.flat().double().cpu(), self.weights.clone()
         if first_only:
             weights.view(-1, self.synthesis.config.channels)[:, 1:] = 0
-        seen = torch.einsum("ij,kjo->kio", self.products(), basis) * weights
-        matrix = torch.einsum("kio,lio->kl", seen, basis)
-        return matrix.numpy(), (basis * self.moments() * weights).sum((1, 2)).numpy()
+        source = self.like or self
+        if source.matrix is None:
+            seen = torch.einsum("ij,kjo->kio", source.products(), basis) * weights
+            source.matrix = torch.einsum("kio,lio->kl", seen, basis).numpy()
+        return source.matrix, (basis * self.moments() * weights).sum((1, 2)).numpy()
+
+
+def _summed(x: Tensor) -> Tensor:
+    """[1, n, *cells] → [n], float64."""
+    return x.double().flatten(2).sum((0, 2)).cpu()
 
 
 def _cells(window: Window) -> Window:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from inrcodec import closing, latents
 from inrcodec.adaptation import EFFORTS, adapt
-from inrcodec.closing import Modulations
+from inrcodec.closing import Equations, Modulations
 from inrcodec.container import Header
 from inrcodec.coordinates import unit_vectors
 from inrcodec.errors import CorruptStream, TruncatedStream
@@ -144,7 +144,7 @@ class PyramidModel(nn.Module):
                     single = len(channels) < self.channels
                     close = None
                     if closed:
-                        close = partial(self.close, features[k], header.shape, point, single, places)
+                        close = Closer(self, features[k], header.shape, point, single, places)
                     coded = latents.write_symbols(self, own[k], header.shape, point, single, runs, close)
                     for run, tiles in zip(sections, coded, strict=True):
                         run += tiles
@@ -171,23 +171,6 @@ class PyramidModel(nn.Module):
         places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
 
-    def close(
-        self,
-        features: Callable[[Window], Tensor],
-        shape: Shape,
-        point: int,
-        single: bool,
-        places: Tensor | None,
-        values: list[Tensor],
-    ) -> Modulations:
-        """The closing modulations of features [C, *window], from what latents [1, n, *grid] stand for."""
-        assert self.closing is not None
-        equations, op = closing.Equations(self.synthesis), torch.tensor([point], device=self.device)
-        for window in self.tiles(shape):
-            target = self.synthesis.from_signal(features(window)[None].to(self.device))
-            equations.add(values, op, shape, window, target, places)
-        return closing.find(self.closing, self.tables, equations, op * self.config.aim, single)
-
     def tiles(self, shape: Shape) -> list[Window]:
         """The parts of a grid that are adapted one after another; they meet where cells of every level do."""
         return compact_tiles(shape, TILES[len(shape)] ** len(shape), 2**self.config.levels)
@@ -200,6 +183,42 @@ class PyramidModel(nn.Module):
             return unit_vectors(getattr(form, "info", {}), shape).to(self.synthesis.colour)
         except (KeyError, TypeError, ValueError):
             raise CorruptStream("the base network is for the sphere; latitude and longitude are not known") from None
+
+
+class Closer:
+    """From what latents stand for to closing modulations, of one signal.
+
+    From the second time on, with the products of the first: what the last layer reads changes little along a search.
+    """
+
+    def __init__(
+        self,
+        model: PyramidModel,
+        features: Callable[[Window], Tensor],
+        shape: Shape,
+        point: int,
+        single: bool,
+        places: Tensor | None,
+    ):
+        """features: [C, *window] of a window of the grid. single: the signal has the first channel only."""
+        self.model, self.features, self.shape, self.single, self.places = model, features, shape, single, places
+        self.op = torch.tensor([point], device=model.device)
+        self.first: Equations | None = None
+
+    def __call__(self, values: list[Tensor]) -> Modulations:
+        """values [1, n, *grid], finest first."""
+        model = self.model
+        assert model.closing is not None
+        equations = Equations(model.synthesis, self.first)
+        for window in model.tiles(self.shape):
+            target = model.synthesis.from_signal(self.features(window)[None].to(model.device))
+            equations.add(values, self.op, self.shape, window, target, self.places)
+        self.first = self.first or equations
+        return closing.find(model.closing, model.tables, equations, self.op * model.config.aim, self.single)
+
+    def change(self, values: list[Tensor]) -> Change | None:
+        """What they change of the last layer."""
+        return self(values).change(self.model.closing)
 
 
 def find_latents(
@@ -230,8 +249,11 @@ def find_latents(
         here = None if places is None else places[cut(window)]
         with torch.no_grad():
             start, _, _ = model.analysis(x, op, model.synthesis, half_up, here)
-        close = partial(_change, model, x, operating_point, first_only, here) if closed else None
-        found = adapt(start, x, op, model.synthesis, model.prior, effort, progress, first_only, here, close)
+        change = None
+        if closed:
+            source = partial(_cut, x[0])
+            change = Closer(model, source, tuple(x.shape[2:]), operating_point, first_only, here).change
+        found = adapt(start, x, op, model.synthesis, model.prior, effort, progress, first_only, here, change)
         for i, (whole, part) in enumerate(zip(out, found, strict=True)):
             cells = cells_under(tile, i)
             values = part[cut(cells, cells_under(window, i))].clamp(-LARGEST, LARGEST)
@@ -239,9 +261,5 @@ def find_latents(
     return [list(item) for item in zip(*out, strict=True)]
 
 
-def _change(
-    model: PyramidModel, x: Tensor, point: int, first_only: bool, places: Tensor | None, values: list[Tensor]
-) -> Change | None:
-    """What the best closing modulations of x [1, C, *grid] change, from what latents [1, n, *grid] stand for."""
-    found = model.close(lambda window: x[0][cut(window)], tuple(x.shape[2:]), point, first_only, places, values)
-    return found.change(model.closing)
+def _cut(x: Tensor, window: Window) -> Tensor:
+    return x[cut(window)]
