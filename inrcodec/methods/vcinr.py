@@ -22,7 +22,7 @@ class VcInr(MetaOptions):
     latent: int = 512
     inner_rate: float = 100.0
     learned_rates: bool = True
-    hidden: int = 384  # width of the residual MLP from φ to the gates
+    hidden: int = 512  # width of the residual MLP from φ to the gates
     blocks: int = 1
     rank: int = 8  # d: columns of U and V
     last_activation: bool = True  # of that MLP; without it a hidden width of D lets every value of φ count
@@ -39,7 +39,7 @@ class VcInr(MetaOptions):
 
 
 PRESETS = {
-    "small": VcInr(),
+    "small": VcInr(last_activation=False),
     **{
         f"cifar10-{k}": VcInr(latent=k, width=512, depth=15, w0=30.0, inner_rate=1.0, hidden=6144, blocks=2, codes=k)
         for k in (2048, 3072, 4096)
