@@ -1,6 +1,6 @@
 """How many directions of its latents a base network uses, and what as many principal components would leave.
 
-    python docs/examples/rank.py --train cifar10/train.npz --valid cifar10/valid.npz --model vcinr
+    python docs/examples/rank.py --train cifar10/train.npz --valid cifar10/valid.npz --method vcinr
 
 Counts the singular values above 1/100 of the largest of the Jacobian of the features with respect to φ, at the φ of two
 pictures; then says what so many principal components of training pictures leave of 64 others. A minute a picture.
@@ -9,22 +9,15 @@ pictures; then says what so many principal components of training pictures leave
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
+from orderings import network, pictures, psnr
 from torch import Tensor
 
-from inrcodec import basemodels
 from inrcodec.coordinates import patch_coordinates
-from inrcodec.innerloop import distortion, fit
+from inrcodec.innerloop import fit
 from inrcodec.methods.meta import MetaModel
 
-PICTURES, LOOKED_AT, LEAST = 64, 2, 0.01
-
-
-def pictures(path: Path) -> Tensor:
-    """An array `images` of 32 x 32: [n, 1024, 3] in [0, 1]."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return torch.from_numpy(arrays["images"]).view(-1, 1024, 3).float() / 255
+FITTED, PICTURES, LOOKED_AT, LEAST = 10000, 64, 2, 0.01
 
 
 def rank(model: MetaModel, x: Tensor, phi: Tensor) -> int:
@@ -38,17 +31,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--train", type=Path, required=True)
     arguments.add_argument("--valid", type=Path, required=True)
-    arguments.add_argument("--model", default="vcinr")
+    arguments.add_argument("--method", default="vcinr")
     given = arguments.parse_args()
-    model = basemodels.load(basemodels.by_name(given.model), "cpu")
-    assert isinstance(model, MetaModel)
-    x, y = patch_coordinates(model.options.patch, model.options.dims), pictures(given.valid)[:PICTURES]
-    phi = fit(model.net, x, y, model.options.test_steps)
+    model, y = network(given.method), pictures(given.valid, PICTURES)
+    x, steps = patch_coordinates(model.options.patch, model.options.dims), model.options.test_steps
+    phi = fit(model.net, x, y, steps)
     with torch.no_grad():
-        psnr = float(-10 * distortion(model.net(phi, x), y).log10().mean())
+        quality = psnr(model.net(phi, x), y)
     used = max(rank(model, x, p) for p in phi[:LOOKED_AT])
-    print(f"{given.model}: {used} of {model.options.latent} directions, {psnr:.2f} dB after 10 steps")
-    train = pictures(given.train).flatten(1)
+    print(f"{given.method}: {used} of {model.options.latent} directions, {quality:.2f} dB after {steps} steps")
+    train = pictures(given.train, FITTED).flatten(1)
     centred, others = train - train.mean(0), y.flatten(1) - train.mean(0)
     axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)
     for count in (used, model.options.latent):
