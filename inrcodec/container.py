@@ -4,8 +4,8 @@ magic 4 · version 1 · method 1 · modality 1 · model id 4 · shape varints ·
 · operating point 1 · [modality block] · section count varint · section lengths varints
 · [section checks 2 each, of all before them and the section] · sections · CRC-32 of all before it
 
-This is the short form, the only one that is written. The long form has a model id of 6 bytes, checks of the sections
-alone, and after them a CRC-32 of all before it.
+This is the short form; with three sections, which most images have, the count is left out. Only these are written. The
+long form has a model id of 6 bytes, checks of the sections alone, and after them a CRC-32 of all before it.
 """
 
 import json
@@ -58,8 +58,9 @@ CHECKED_SECTION = 256
 """Bytes of a payload, and of a section on average, from which `write` adds section checks: 2 bytes a section are then
 below 1 % of the file (0.15 % of an image). Smaller files are soon sent again."""
 
-# In the method byte: id in bits 0-3, bits 4-5 = form (0 long, 2 short), bit 6 = the error is bounded, bit 7 = checks.
-_FORM, _SHORT, _RESIDUAL_FLAG, _CHECKS_FLAG = 0x30, 0x20, 0x40, 0x80
+# In the method byte: id in bits 0-3, bits 4-5 = form (0 long, 1 short with three sections and no count, 2 short),
+# bit 6 = the error is bounded, bit 7 = checks.
+_FORM, _SHORT_OF_THREE, _SHORT, _RESIDUAL_FLAG, _CHECKS_FLAG = 0x30, 0x10, 0x20, 0x40, 0x80
 _LONG_ID_BYTES = 6
 # In the modality byte: id in bits 0-3, bit 4 = number of items follows, axes − 1 in bits 5-6, bit 7 = block follows.
 _ID, _ITEMS_FLAG, _AXES_SHIFT, _BLOCK_FLAG = 0x0F, 0x10, 5, 0x80
@@ -88,7 +89,8 @@ def write(header: Header, sections: list[bytes]) -> bytes:
     payload = sum(map(len, sections))
     checked = payload >= max(CHECKED_FROM, CHECKED_SECTION * len(sections))
     out = bytearray(MAGIC)
-    flags = _SHORT | (_CHECKS_FLAG if checked else 0) | (_RESIDUAL_FLAG if header.residual else 0)
+    form = _SHORT_OF_THREE if len(sections) == 3 else _SHORT
+    flags = form | (_CHECKS_FLAG if checked else 0) | (_RESIDUAL_FLAG if header.residual else 0)
     out += bytes((VERSION, header.method | flags, modality))
     out += header.model_id
     for side in header.shape:
@@ -98,7 +100,8 @@ def write(header: Header, sections: list[bytes]) -> bytes:
     out += bytes((header.samples, header.operating_point))
     if header.block:
         out += _varint(len(header.block)) + header.block
-    out += _varint(len(sections))
+    if form == _SHORT:
+        out += _varint(len(sections))
     for section in sections:
         out += _varint(len(section))
     if checked:
@@ -201,13 +204,14 @@ class _Table:
         if version != VERSION:
             raise UnsupportedVersion(f"the stream has format version {version}; this program reads version {VERSION}")
         method, modality = reader.byte(), reader.byte()
-        short = method & _FORM == _SHORT
+        form = method & _FORM
+        short = form in (_SHORT, _SHORT_OF_THREE)
         model_id = reader.take(MODEL_ID_BYTES if short else _LONG_ID_BYTES)[:MODEL_ID_BYTES]
         shape = tuple(reader.varint("a side", 1, MAX_SIDE) for _ in range((modality >> _AXES_SHIFT & 3) + 1))
         items = reader.varint("the number of items", 1, MAX_ITEMS) if modality & _ITEMS_FLAG else None
         samples, operating_point = reader.byte(), reader.byte()
         block = reader.take(reader.varint("the modality block", 1, MAX_BLOCK)) if modality & _BLOCK_FLAG else b""
-        count = reader.varint("the number of sections", 0, MAX_SECTIONS)
+        count = 3 if form == _SHORT_OF_THREE else reader.varint("the number of sections", 0, MAX_SECTIONS)
         if count > len(data) - reader.position:  # every length takes a byte: do not loop on a lie
             raise TruncatedStream(f"{count} section lengths announced, {len(data) - reader.position} bytes left")
         lengths = [reader.varint("a section", 0, 1 << 40) for _ in range(count)]

@@ -55,7 +55,11 @@ META: dict[str, dict[str, Any]] = {  # method: options of its tiny network
     "coinpp": {},
     "functa": {},
     "mscn": {"log_alpha": 0.0},
-    "vcinr": {"hidden": 16, "rank": 2, "codes": 8, "transform_width": 16, "rates": 3},
+    "vcinr": {
+        **{"hidden": 16, "rank": 2, "codes": 8, "transform_width": 16, "rates": 3},
+        **{"last_activation": True, "gated_output": False, "transform_linear": True},
+    },
+    "vcinr_gated": {"hidden": 16, "codes": 16, "transform_width": 16, "rates": 3},
     "flowcoin": {"groups": 4, "flow_width": 8},
     "spatial-functa": {"cells": 2},
 }
@@ -84,10 +88,13 @@ CASES = {  # name: (signal, quality)
     "closing": (Signal.from_array(picture(61, 90, 4)), 70),
     "short": (Signal.from_array(picture(37, 45, 3)), 55),
     "short_checked": (Signal.from_array(picture(90, 110, 4)), 95),
+    "three": (Signal.from_array(picture(29, 47, 3)), 45),
+    "three_checked": (Signal.from_array(picture(120, 140, 3)), 95),
     "coinpp": (Signal.from_array(picture(13, 21, 3)), 50),
     "functa": (Signal.from_array(picture(8, 8, 3)), 100),
     "mscn": (Signal.from_array(picture(9, 30, 1)), 50),
     "vcinr": (Signal.from_array(picture(20, 17, 2)), 100),
+    "vcinr_gated": (Signal.from_array(picture(23, 19, 3)), 100),
     "flowcoin": (Signal.from_array(picture(16, 33, 3, peak=65535)), 50),
     "spatial-functa": (Signal.from_array(picture(21, 24, 4)), 70),
     "coin": (Signal.from_array(picture(22, 15, 3)), 60),
@@ -111,14 +118,15 @@ def tiny(method: str) -> None:
     """A network of random weights, with the coder fitted to a few patches; about 10 kB, and 300 kB of committed tables
     where the coder is one of located and scaled tables."""
     torch.manual_seed(0)
-    options: MetaOptions = replace(metapipeline.METHODS[method].PRESETS["small"], **SMALL, **META[method])
+    kind = method.partition("_")[0]
+    options: MetaOptions = replace(metapipeline.METHODS[kind].PRESETS["small"], **SMALL, **META[method])
     model = MetaModel(options, options.coder())
-    model.net.load_state_dict(metapipeline.half(model.net.state_dict()))
+    model.net.load_state_dict(metapipeline.rounded(model.net.state_dict()))
     model.eval().requires_grad_(False)
     y = torch.cat([model.patches(lambda _, k=k: features(k), (64, 64)) for k in range(3)])
     flow = coders.fit(model, y, model.adapt(y, 5), 60, lambda *_: None)
     name, said = f"tiny-{method}", f"Random weights, for tests of {method}."
-    recipe = metapipeline.MetaRecipe(name, method, said, options, Schedule(), ())
+    recipe = metapipeline.MetaRecipe(name, kind, said, options, Schedule(), ())
     metapipeline.write(model, flow, VECTORS / "models" / name, recipe)
 
 

@@ -70,6 +70,17 @@ def short_checked(header: bytes = b"", *checks: bytes) -> bytes:
     return short(b"\xa1", b"".join(check.to_bytes(2, "little") for check in sums))
 
 
+def three(method: bytes = b"\x11", checks: bytes = b"") -> bytes:
+    """The same in the short form of three sections."""
+    return sealed(short(method, checks)[:-4].replace(b"\x7f\x03", b"\x7f"))
+
+
+def three_checked() -> bytes:
+    before = three(b"\x91")[: -4 - 9]
+    sums = (zlib.crc32(before + section) & 0xFFFF for section in (b"AB", b"CDE", b"FGHI"))
+    return three(b"\x91", b"".join(check.to_bytes(2, "little") for check in sums))
+
+
 def flipped(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
@@ -84,8 +95,10 @@ def vectors() -> dict[str, bytes]:
     payload = len(good) - 4 - 9
     sections = [b"AB", b"CDE", b"FGHI"]
     assert container.read(good) == (Header(1, 1, bytes(4), (40, 56), 2, 127), sections)
-    assert container.write(Header(1, 1, bytes(4), (40, 56), 2, 127), sections) == short()
-    assert container.salvage(checked())[1] == container.salvage(short_checked())[1] == sections
+    assert container.write(Header(1, 1, bytes(4), (40, 56), 2, 127), sections) == three()
+    assert container.read(short())[1] == sections
+    for data in (checked(), short_checked(), three_checked()):
+        assert container.salvage(data)[1] == sections
     return {
         "not_a_stream__empty": b"",
         "not_a_stream__png": bytes.fromhex("89504e470d0a1a0a0000000d49484452"),
@@ -135,11 +148,18 @@ def vectors() -> dict[str, bytes]:
         "corrupt_stream__short_payload_bit": resealed(flipped(short_checked(), payload + 7)),
         "corrupt_stream__short_check_sum": flipped(short_checked(), len(short_checked()) - 1),
         "truncated_stream__short_checks_announced_and_absent": short(method=b"\xa1"),
+        "truncated_stream__three_section_table": three()[: payload - 5],
+        "truncated_stream__three_section_checks": three_checked()[: payload + 1],
+        "truncated_stream__three_checks_announced_and_absent": three(method=b"\x91"),
+        "corrupt_stream__three_header_bit": resealed(flipped(three_checked(), 14)),
+        "corrupt_stream__three_payload_bit": resealed(flipped(three_checked(), payload + 6)),
+        "corrupt_stream__three_check_sum": flipped(three(), len(three()) - 1),
         "corrupt_stream__unknown_method": stream(method=b"\xff"),
         "corrupt_stream__checks_announced_and_absent": stream(method=b"\x81"),
         # well-formed containers that no image decoder may accept
         "corrupt_stream__unknown_method_63": stream(method=b"\x3f"),
         "corrupt_stream__unknown_short_method": short(method=b"\x2f"),
+        "corrupt_stream__unknown_method_of_three": three(method=b"\x1f"),
         "corrupt_stream__unknown_modality": stream(modality=b"\x2f"),
         "corrupt_stream__image_of_1_axis": stream(modality=b"\x01", shape=varint(40)),
         "corrupt_stream__image_of_3_axes": stream(modality=b"\x41", shape=varint(4) * 3),

@@ -17,7 +17,7 @@ from inrcodec.coordinates import patch_coordinates
 from inrcodec.errors import NothingToDo, UsageError
 from inrcodec.innerloop import distortion, fit, inner_loop
 from inrcodec.methods.options import MetaOptions
-from inrcodec.training import meta, metapipeline, patches
+from inrcodec.training import meta, metapipeline, patches, principal
 from inrcodec.training.meta import Schedule
 from inrcodec.training.metapipeline import METHODS, MetaRecipe
 
@@ -27,7 +27,7 @@ RECIPES = sorted(p.name for p in resources.files("inrcodec.training").iterdir() 
 
 
 def options(method: str, **more: object) -> MetaOptions:
-    own = {"vcinr": {"hidden": 8, "rank": 2, "codes": 6, "transform_width": 8, "rates": 3}}
+    own = {"vcinr": {"hidden": 8, "codes": 8, "transform_width": 8, "rates": 3}}
     grown = {"flowcoin": {"groups": 2, "flow_width": 8}, "spatial-functa": {"cells": 2}}
     small: MetaOptions = METHODS[method].PRESETS["small"]
     return replace(small, **{**TINY, **own.get(method, {}), **grown.get(method, {}), **more})
@@ -113,6 +113,36 @@ def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path)
     parts = meta.train(options("vcinr"), SCHEDULE, data, tmp_path / "parts")
     for (name, a), b in zip(whole.state_dict().items(), parts.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5), name
+
+
+def test_principal_start_is_a_linear_decoder(photos: Path) -> None:
+    """Few steps find what is left of as many principal components as there are latents, less two."""
+    net = options("vcinr", width=64 + principal.CANCELLING, latent=66, hidden=66, codes=66, inner_rate=100.0).network()
+    data = patches.load({photos: 1.0}, 8)
+    principal.start(net, data, 8, 200, 1, lambda *_: None)
+    y = data.batch(200, 8, np.random.default_rng(9))
+    centred = (y - y.mean(0)).flatten(1)
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :64]
+    bound = (centred - centred @ axes @ axes.T).square().mean()
+    x = patch_coordinates(8, 2)
+    found = distortion(net(fit(net, x, y, 5), x), y).mean()
+    assert found < 0.1 * centred.square().mean()
+    assert bound < found < 4 * bound
+
+
+def test_large_matrices_are_stored_in_8_bits() -> None:
+    torch.manual_seed(0)
+    large, small = torch.randn(1 << 10, 1 << 9) * torch.logspace(-3, 3, 1 << 10)[:, None], torch.randn(40, 30)
+    stored = metapipeline.packed({"large": large, "small": small})
+    assert stored["large"].dtype == torch.int8 and stored["small"].dtype == torch.float16
+    back = metapipeline.rounded({"large": large, "small": small})
+    assert back.keys() == {"large", "small"}
+    assert ((back["large"] - large).abs() <= large.abs().amax(1, keepdim=True) / 250).all()
+
+
+def test_transforms_without_a_linear_part_keep_the_number_of_values() -> None:
+    with pytest.raises(ValueError, match="6 codes of 8 latents"):
+        options("vcinr", codes=6).coder()
 
 
 @pytest.mark.parametrize("method", METHODS)

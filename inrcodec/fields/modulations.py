@@ -193,14 +193,25 @@ class Residual(nn.Module):
 class LowRankGates(Modulation):
     """VC-INR: φ → LayerNorm → residual MLP → U, V; G = σ(U Vᵀ) scales the weights of each layer (eq. 2 and 3).
 
-    The first layer is not gated ("adapt first layer: false"). φ starts from a learned point. last_activation: whether a
-    leaky ReLU follows the MLP; it all but closes half of the hidden units, and with them as many directions of φ.
+    The first layer is not gated ("adapt first layer: false"), the last one if `gated_output`. φ starts from a learned
+    point. last_activation: whether a leaky ReLU follows the MLP; it all but closes half of the hidden units, and with
+    them as many directions of φ.
     """
 
-    def __init__(self, size: int, siren: Siren, hidden: int, blocks: int, rank: int, last_activation: bool = True):
+    def __init__(
+        self,
+        size: int,
+        siren: Siren,
+        hidden: int,
+        blocks: int,
+        rank: int,
+        last_activation: bool = True,
+        gated_output: bool = False,
+    ):
         super().__init__()
         self.size, self.rank, self.last_activation = size, rank, last_activation
-        self.shapes = [tuple(w.shape) for w in siren.weights][1:-1]
+        self.gated = slice(1, None if gated_output else -1)
+        self.shapes = [tuple(w.shape) for w in siren.weights][self.gated]
         outputs = sum((m + n) * rank for m, n in self.shapes)
         self.first_phi = nn.Parameter(torch.randn(size))
         self.enter = nn.Linear(size, hidden)
@@ -208,7 +219,7 @@ class LowRankGates(Modulation):
         self.leave = nn.Linear(hidden, outputs)
         with torch.no_grad():
             self.leave.weight.mul_(4)  # gates that differ from each other let the inner loop see what to change
-            for w in list(siren.weights)[1:-1]:
+            for w in list(siren.weights)[self.gated]:
                 w.mul_(2)  # the gates start about one half, which would halve the variance that a SIREN needs
 
     def start(self, count: int) -> Tensor:
@@ -229,8 +240,9 @@ class LowRankGates(Modulation):
         return out
 
     def change(self, siren: Siren, phi: Tensor, x: Tensor) -> Change:
-        weights = list(siren.weights)[1:-1]
-        return None, [None, *(g * w for g, w in zip(self.gates(phi), weights, strict=True)), None]
+        weights: list[Tensor | None] = [None] * (siren.depth + 1)
+        weights[self.gated] = [g * w for g, w in zip(self.gates(phi), list(siren.weights)[self.gated], strict=True)]
+        return None, weights
 
 
 AT_ONCE = 1 << 22  # random numbers that are made at once

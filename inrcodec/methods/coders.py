@@ -185,13 +185,13 @@ class TransformCoder(Coder):
     sizes: Tensor  # int32 [points, Z]: of each alphabet
     counts: Tensor  # int32: all tables, one after the other
 
-    def __init__(self, size: int, codes: int, hidden: int, blocks: int, lmbdas: int):
+    def __init__(self, size: int, codes: int, hidden: int, blocks: int, lmbdas: int, linear: bool = True):
         super().__init__()
         self.size, self.codes = size, codes
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
-        self.analysis = Transform(size, hidden, blocks, codes)
-        self.synthesis = Transform(codes, hidden, blocks, size)
+        self.analysis = Transform(size, hidden, blocks, codes, linear)
+        self.synthesis = Transform(codes, hidden, blocks, size, linear)
         self.gains = nn.Parameter(torch.zeros(lmbdas, codes))
         self.register_buffer("low", torch.zeros(lmbdas, codes, dtype=torch.int32))
         self.register_buffer("sizes", torch.ones(lmbdas, codes, dtype=torch.int32))
@@ -239,11 +239,11 @@ class TransformCoder(Coder):
 
 
 class Transform(nn.Module):
-    """g(x) = A x + MLP(x). Without the linear part no rate would reach the distortion that φ itself has."""
+    """g(x) = A x + MLP(x), or x + MLP(x). The first part lets rates reach the distortion that φ itself has."""
 
-    def __init__(self, inputs: int, hidden: int, blocks: int, outputs: int):
+    def __init__(self, inputs: int, hidden: int, blocks: int, outputs: int, linear: bool):
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.linear = nn.Linear(inputs, outputs, bias=False) if linear else nn.Identity()
         layers = [Residual(hidden, nn.SELU()) for _ in range(blocks)]
         self.enter = nn.Sequential(nn.Linear(inputs, hidden), *layers, nn.SELU())
         self.leave = nn.Linear(hidden, outputs)

@@ -42,6 +42,15 @@ def section_count(header: Header, form: SampleFormat) -> int:
     return least_sections(header) * len(form.planes)
 
 
+def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a model file holds in 16 bits, or in 8 with a scale for every row, as floats."""
+    out = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
+    for key in [k for k in out if k.endswith(".scale")]:
+        matrix = key.removesuffix(".scale")
+        out[matrix] = out[matrix] * out.pop(key)
+    return out
+
+
 class MetaModel(nn.Module):
     """A base network, and the coder of its modulations."""
 
@@ -54,7 +63,7 @@ class MetaModel(nn.Module):
     @classmethod
     def from_bytes(cls, data: bytes, kind: type[MetaOptions]) -> "MetaModel":
         """From the bytes of a safetensors file. Raises ValueError, KeyError, TypeError or RuntimeError."""
-        tensors = {k: v.float() if v.dtype == torch.float16 else v for k, v in safetensors.torch.load(data).items()}
+        tensors = unpacked(safetensors.torch.load(data))
         options = kind.of(json.loads(bytes(tensors.pop("config").tolist())))
         model = cls(options, options.coder())
         for name, layer in model.named_modules():

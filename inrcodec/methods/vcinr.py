@@ -26,20 +26,38 @@ class VcInr(MetaOptions):
     blocks: int = 1
     rank: int = 8  # d: columns of U and V
     last_activation: bool = True  # of that MLP; without it a hidden width of D lets every value of φ count
+    gated_output: bool = False  # gates on the weights of the output layer too
     codes: int = 512  # dim(z)
     transform_width: int = 256  # of the MLPs of g_a and g_s
     transform_blocks: int = 1
+    transform_linear: bool = True  # g(x) = A x + MLP(x); else x + MLP(x), for values of φ that hardly correlate
     rates: int = 8  # operating points, one λ each
 
     def modulation(self, siren: Siren) -> Modulation:
-        return LowRankGates(self.latent, siren, self.hidden, self.blocks, self.rank, self.last_activation)
+        sizes = self.hidden, self.blocks, self.rank
+        return LowRankGates(self.latent, siren, *sizes, self.last_activation, self.gated_output)
 
     def coder(self) -> Coder:
-        return TransformCoder(self.latent, self.codes, self.transform_width, self.transform_blocks, self.rates)
+        if not self.transform_linear and self.codes != self.latent:
+            raise ValueError(f"{self.codes} codes of {self.latent} latents need a linear part of the transforms")
+        sizes = self.transform_width, self.transform_blocks, self.rates
+        return TransformCoder(self.latent, self.codes, *sizes, self.transform_linear)
 
 
 PRESETS = {
-    "small": VcInr(last_activation=False),
+    "small": VcInr(
+        width=640,
+        depth=2,
+        latent=1024,
+        test_steps=5,
+        hidden=1024,
+        rank=3,
+        last_activation=False,
+        gated_output=True,
+        codes=1024,
+        transform_width=64,
+        transform_linear=False,
+    ),
     **{
         f"cifar10-{k}": VcInr(latent=k, width=512, depth=15, w0=30.0, inner_rate=1.0, hidden=6144, blocks=2, codes=k)
         for k in (2048, 3072, 4096)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec.adaptation import logistic_bits
@@ -168,9 +169,7 @@ def _transform(
     coder.std.copy_(values.std(0).clamp(min=1e-9))
     points = coder.points
     lmbdas = torch.logspace(math.log10(LMBDAS[0]), math.log10(LMBDAS[1]), points)
-    with torch.no_grad():
-        coder.gains.copy_((0.5 * (lmbdas / lmbdas[-1]).log()).view(-1, 1).expand_as(coder.gains) + math.log(8.0))
-    _principal(coder, values)
+    _plain(model, coder, values, lmbdas)
     density = FactorisedDensity(points, coder.codes)
     trained = [coder.gains, *coder.analysis.parameters(), *coder.synthesis.parameters(), *density.parameters()]
     for p in trained:
@@ -205,14 +204,48 @@ def _transform(
     _tables(coder, density, values)
 
 
-@torch.no_grad()
-def _principal(coder: TransformCoder, values: Tensor) -> None:
-    """Start from principal components, with little of the MLPs."""
+def _plain(model: MetaModel, coder: TransformCoder, values: Tensor, lmbdas: Tensor) -> None:
+    """Start with little of the MLPs, on principal components if there is a linear part, and with the steps Δ that
+    are best at high rates: λ dD/dΔ = −dR/dΔ, with D = Δ² s² / 12 of a value that moves features by s per unit.
+    """
+    moved = _sensitivity(model, values)  # of φ
+    with torch.no_grad():
+        for transform in (coder.analysis, coder.synthesis):
+            transform.leave.weight.mul_(0.1)
+        own = coder.std * moved
+        if isinstance(coder.analysis.linear, nn.Linear) and isinstance(coder.synthesis.linear, nn.Linear):
+            axes = _principal(coder, values)
+            own = (axes.square() @ own.square()).sqrt()
+            for linear, matrix in ((coder.analysis.linear, axes), (coder.synthesis.linear, axes.T)):
+                linear.weight.zero_()[: len(matrix), : matrix.shape[1]] = matrix
+        samples = model.options.patch**model.dims
+        step = (6 / (math.log(2) * samples * lmbdas)).sqrt()  # in features
+        gains = own.clamp(min=1e-9).log() - step.log()[:, None]
+        coder.gains.copy_(F.pad(gains, (0, coder.codes - gains.shape[1])))
+
+
+def _sensitivity(model: MetaModel, values: Tensor, probes: int = 64) -> Tensor:
+    """How far each value of φ moves the features, [D]: the root of ∂features/∂φ squared, mean over features.
+
+    Hutchinson's estimate, at as many training patches as there are probes.
+    """
+    x = patch_coordinates(model.options.patch, model.dims)
+    own, total = values[:probes], torch.zeros(values.shape[1])
+    for part in own.split(8):
+        phi = part.clone().requires_grad_()
+        with torch.enable_grad():
+            features = model.net(model.net.modulation.received(phi), x)
+        signs = torch.randint(2, features.shape, generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+        (gradient,) = torch.autograd.grad(features, phi, signs)
+        total += gradient.square().sum(0)
+    return (total / (len(own) * features[0].numel())).sqrt()
+
+
+def _principal(coder: TransformCoder, values: Tensor) -> Tensor:
+    """Principal axes of standardised φ, rows, no more than there are codes."""
     x = (values - coder.mean) / coder.std
-    axes = torch.linalg.eigh(x.T @ x).eigenvectors.T.flip(0)[: coder.codes]
-    for transform, matrix in ((coder.analysis, axes), (coder.synthesis, axes.T)):
-        transform.linear.weight.zero_()[: len(matrix), : matrix.shape[1]] = matrix
-        transform.leave.weight.mul_(0.1)
+    axes: Tensor = torch.linalg.eigh(x.T @ x).eigenvectors.T.flip(0)[: coder.codes]
+    return axes
 
 
 @torch.no_grad()

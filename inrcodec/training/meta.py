@@ -25,6 +25,7 @@ from inrcodec.coordinates import patch_coordinates
 from inrcodec.fields.base import BaseNetwork
 from inrcodec.innerloop import distortion, fit, inner_loop
 from inrcodec.methods.options import MetaOptions
+from inrcodec.training import principal
 from inrcodec.training.optimiser import Optimiser
 from inrcodec.training.patches import Patches
 
@@ -48,16 +49,29 @@ class Schedule:
 
 
 def train(
-    options: MetaOptions, schedule: Schedule, patches: Patches, out: Path, progress: Progress = lambda *_: None
+    options: MetaOptions,
+    schedule: Schedule,
+    patches: Patches,
+    out: Path,
+    progress: Progress = lambda *_: None,
+    features: int = 0,
 ) -> BaseNetwork:
-    """Train, or go on training, in folder `out`: base.safetensors and base.jsonl. Returns the average network."""
+    """Train, or go on training, in folder `out`: base.safetensors and base.jsonl. Returns the average network.
+
+    features: steps of `principal.start`, whose SIREN then stays as it is; 0 starts from random weights.
+    """
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(schedule.seed)
-    net = options.network().to(device)
+    net = options.network()
+    path, start, spent = out / "base.safetensors", 0, 0.0
+    if features:
+        if not path.exists():
+            principal.start(net, patches, options.patch, features, schedule.seed, progress)
+        net.siren.requires_grad_(False)
+    net = net.to(device)
     average = copy.deepcopy(net).requires_grad_(False)
     optimiser = Optimiser(net, schedule.ratio, axes=2)
-    path, start, spent = out / "base.safetensors", 0, 0.0
     if path.exists():
         start, spent = restore(path, net, average, optimiser)
     x = patch_coordinates(options.patch, options.dims).to(device)

@@ -20,7 +20,7 @@ from inrcodec.fields.base import BaseNetwork
 from inrcodec.fields.modulations import Gated
 from inrcodec.methods import coinpp, flowcoin, functa, mscn, spatial_functa, vcinr
 from inrcodec.methods.coders import SparseCoder
-from inrcodec.methods.meta import MetaModel
+from inrcodec.methods.meta import MetaModel, unpacked
 from inrcodec.methods.options import MetaOptions
 from inrcodec.training import coders, meta
 from inrcodec.training.meta import Progress, Schedule
@@ -51,6 +51,7 @@ class MetaRecipe:
     samples: int = 6000  # patches whose modulations the coder is fitted to
     efforts: tuple[int, ...] = (6,)  # at which they are adapted, in turn
     coder_steps: int = 4000
+    features: int = 0  # VC-INR: steps that fit a SIREN to principal components, the start of training
     base: str = ""  # an installed model whose base network is taken over; only the coder is trained
 
     @classmethod
@@ -80,14 +81,14 @@ def train(recipe: MetaRecipe, folders: list[Path], out: Path, progress: Progress
             raise UsageError(f"base network {recipe.base} is of method {info.method}, which is not meta-learned")
         base = model.net
     else:
-        base = meta.train(recipe.options, recipe.schedule, patches, out, progress)
+        base = meta.train(recipe.options, recipe.schedule, patches, out, progress, recipe.features)
     return finish(recipe, base, patches, out, progress)
 
 
 def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, progress: Progress) -> Path:
     """Fit the coder to the modulations of training patches, and write the model."""
     model = MetaModel(recipe.options, recipe.options.coder())
-    model.net.load_state_dict(half(base.state_dict()))  # as it will be loaded
+    model.net.load_state_dict(rounded(base.state_dict()))  # as it will be loaded
     device = base.alpha.device
     model.to(device).eval().requires_grad_(False)
     rng = np.random.default_rng(recipe.schedule.seed + 77)
@@ -103,18 +104,35 @@ def finish(recipe: MetaRecipe, base: BaseNetwork, patches: Patches, out: Path, p
     return folder
 
 
-def half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Floats rounded to 16 bits, as the file holds them."""
-    return {k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()}
+def rounded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As they are once they have been in a file."""
+    return unpacked(packed(tensors))
+
+
+LARGE = 1 << 19
+"""Elements of a matrix from which on it is stored in 8 bits, with a scale for every row."""
+
+
+def packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Real numbers in 16 bits; large matrices in 8."""
+    out = {}
+    for key, value in tensors.items():
+        if not value.is_floating_point():
+            out[key] = value
+        elif value.ndim == 2 and value.numel() >= LARGE:
+            scale = (value.abs().amax(1, keepdim=True) / 127).clamp(min=1e-7).half()
+            out[key] = (value / scale.float()).round().clamp(-127, 127).to(torch.int8)
+            out[f"{key}.scale"] = scale
+        else:
+            out[key] = value.half()
+    return out
 
 
 def to_bytes(model: MetaModel, flow: nn.Module | None) -> bytes:
-    """The safetensors file that `MetaModel.from_bytes` takes; floats in 16 bits, but for statistics."""
-    tensors = {
-        k: v.half() if v.is_floating_point() and not k.startswith(("coder.mean", "coder.std")) else v
-        for k, v in model.state_dict().items()
-        if not k.startswith("coder.flow.")
-    }
+    """The safetensors file that `MetaModel.from_bytes` takes; statistics as they are."""
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("coder.flow.")}
+    exact = {k: v for k, v in state.items() if k.startswith(("coder.mean", "coder.std"))}
+    tensors = packed({k: v for k, v in state.items() if k not in exact}) | exact
     for name, layer in flow.named_modules() if flow is not None else ():
         if isinstance(layer, TrainableLayer):
             tensors |= {f"coder.flow.{name}.{part}": value for part, value in layer.export().items()}

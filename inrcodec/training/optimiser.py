@@ -37,6 +37,8 @@ class Optimiser:
         matrices = defaultdict(list)
         others = []
         for p in module.parameters():
+            if not p.requires_grad:
+                continue
             if p.ndim >= axes and p.shape[0] >= 8 and p[0].numel() >= 8 and p.numel() <= LARGEST:
                 matrices[(p.shape[0], p[0].numel())].append(p)
             else:
