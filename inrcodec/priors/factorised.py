@@ -3,8 +3,6 @@
 Used while transforms are trained; what coding uses are tables of integers made from it.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,15 +11,18 @@ WIDTHS = (1, 3, 3, 1)
 
 
 class FactorisedDensity(nn.Module):
-    """A cumulative distribution, monotone by construction, for each of `sets` × `size` scalars."""
+    """A cumulative distribution, monotone by construction, for each of sets × size scalars.
 
-    def __init__(self, sets: int, size: int, spread: float = 10.0):
+    spread: of the logistic distributions that it starts from, [sets, size].
+    """
+
+    def __init__(self, spread: Tensor):
         super().__init__()
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        scale = spread ** (1 / (len(WIDTHS) - 1))
-        for n, m in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
-            start = math.log(math.expm1(1 / scale / m))
-            self.matrices.append(nn.Parameter(torch.full((sets, size, m, n), start)))
+        sets, size = spread.shape
+        for k, (n, m) in enumerate(zip(WIDTHS[:-1], WIDTHS[1:], strict=True)):
+            gain = (1 / (spread if k == 0 else torch.ones_like(spread)) / m)[..., None, None]
+            self.matrices.append(nn.Parameter(gain.expm1().log().repeat(1, 1, m, n)))
             self.biases.append(nn.Parameter(torch.empty(sets, size, m, 1).uniform_(-0.5, 0.5)))
             self.factors.append(nn.Parameter(torch.zeros(sets, size, m, 1)))
 

@@ -170,7 +170,9 @@ def _transform(
     points = coder.points
     lmbdas = torch.logspace(math.log10(LMBDAS[0]), math.log10(LMBDAS[1]), points)
     _plain(model, coder, values, lmbdas)
-    density = FactorisedDensity(points, coder.codes)
+    with torch.no_grad():
+        found = torch.stack([coder.analyse(values, point).std(0) for point in range(points)])
+    density = FactorisedDensity((found * (math.sqrt(3) / math.pi)).clamp(min=0.08))  # logistic, of that deviation
     trained = [coder.gains, *coder.analysis.parameters(), *coder.synthesis.parameters(), *density.parameters()]
     for p in trained:
         p.requires_grad_()
