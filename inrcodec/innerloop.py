@@ -42,14 +42,17 @@ def fit(net: BaseNetwork, x: Tensor, y: Tensor, steps: int, refinement: int = 0)
     best, lowest = phi, torch.full((len(y),), torch.inf, device=y.device)
     optimiser = None
     for step in range(steps + refinement + 1):
-        with torch.enable_grad():
-            phi = phi.requires_grad_()
+        last = step == steps + refinement
+        with torch.set_grad_enabled(not last):
+            phi = phi if last else phi.requires_grad_()
             error = distortion(net(phi, x), y)
-            loss = (error + net.modulation.penalty(phi)).sum()
-            (gradient,) = torch.autograd.grad(loss, phi)
         better = error.detach() < lowest
         lowest = torch.where(better, error.detach(), lowest)
         best = torch.where(better[:, None], phi.detach(), best)
+        if last:
+            break
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad((error + net.modulation.penalty(phi)).sum(), phi)
         if step < steps:
             phi = (phi - net.rates() * gradient).detach()
         else:

@@ -233,11 +233,12 @@ def _sensitivity(model: MetaModel, values: Tensor, probes: int = 64) -> Tensor:
     """
     x = patch_coordinates(model.options.patch, model.dims)
     own, total = values[:probes], torch.zeros(values.shape[1])
+    generator = torch.Generator().manual_seed(0)
     for part in own.split(8):
         phi = part.clone().requires_grad_()
         with torch.enable_grad():
             features = model.net(model.net.modulation.received(phi), x)
-        signs = torch.randint(2, features.shape, generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+        signs = torch.randint(2, features.shape, generator=generator).float() * 2 - 1
         (gradient,) = torch.autograd.grad(features, phi, signs)
         total += gradient.square().sum(0)
     return (total / (len(own) * features[0].numel())).sqrt()
