@@ -59,7 +59,7 @@ META: dict[str, dict[str, Any]] = {  # method: options of its tiny network
         **{"hidden": 16, "rank": 2, "codes": 8, "transform_width": 16, "rates": 3},
         **{"last_activation": True, "gated_output": False, "transform_linear": True},
     },
-    "vcinr_gated": {"hidden": 16, "codes": 16, "transform_width": 16, "rates": 3},
+    "vcinr_gated": {"hidden": 16, "codes": 16, "transform_width": 16, "rates": 3, "inner_rate": 1000.0},
     "flowcoin": {"groups": 4, "flow_width": 8},
     "spatial-functa": {"cells": 2},
 }
@@ -119,7 +119,7 @@ def tiny(method: str) -> None:
     where the coder is one of located and scaled tables."""
     torch.manual_seed(0)
     kind = method.partition("_")[0]
-    options: MetaOptions = replace(metapipeline.METHODS[kind].PRESETS["small"], **SMALL, **META[method])
+    options: MetaOptions = replace(metapipeline.METHODS[kind].PRESETS["small"], **{**SMALL, **META[method]})
     model = MetaModel(options, options.coder())
     model.net.load_state_dict(metapipeline.rounded(model.net.state_dict()))
     model.eval().requires_grad_(False)

@@ -84,7 +84,7 @@ def test_quantised_again_nothing_changes(method: str) -> None:
         assert torch.equal(coder.quantise(coder.dequantise(symbols, point), point), symbols)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "vcinr"])
+@pytest.mark.parametrize("method", [m for m in METHODS if not m.startswith("vcinr")])
 def test_quantisers_err_by_half_a_step(method: str) -> None:
     """Within ±3σ; beyond, values are clipped; a closed gate stays closed."""
     coder = model(method).coder
@@ -107,7 +107,7 @@ def test_operating_points_go_from_coarse_to_fine(method: str) -> None:
     signal = Signal.from_array(picture(24, 24))
     low, high = (compress(signal, method, quality, effort=5) for quality in (0, 100))
     assert len(low.data) < len(high.data)
-    assert method == "vcinr" or low.psnr <= high.psnr + 0.5  # weights are random: more bits need not say more
+    assert method.startswith("vcinr") or low.psnr <= high.psnr + 0.5  # weights are random: more bits need not say more
 
 
 # Streams
