@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inrcodec.coordinates import patch_coordinates
@@ -24,6 +25,7 @@ PATCHES = 20000
 CANCELLING = 16  # units of the second layer that take away what the gates let through at φ₀
 SPREAD = 0.4  # standard deviation of the logits of output gates: σ is straight to a few percent over ± three of them
 AMPLITUDE = 0.2  # of φ, beside the two large values that keep LayerNorm from scaling it
+ROUGH = 0.3  # weight of what differs from interpolation between samples
 RIDGE = 1e-3  # how far features may be from independent: in shares of their power
 
 
@@ -43,9 +45,18 @@ def start(net: BaseNetwork, patches: Patches, side: int, steps: int, seed: int, 
     _gates(net, x, centred, mean, progress)
 
 
+def _between(side: int) -> tuple[Tensor, Tensor]:
+    """Coordinates of a grid twice as fine, and the matrix of bicubic interpolation to it [4 N, N]."""
+    units = torch.eye(side * side).view(-1, 1, side, side)
+    fine = F.interpolate(units, scale_factor=2, mode="bicubic").flatten(1).T
+    return patch_coordinates(2 * side, 2), fine
+
+
 def _features(net: BaseNetwork, x: Tensor, spatial: Tensor, steps: int, progress: Progress) -> None:
-    """Both layers of sines, such that the part of the covariance [N, N] outside the span of their outputs is least."""
+    """Both layers of sines, such that the part of the covariance [N, N] outside the span of their outputs is least; and
+    what they say between the samples nearest to what interpolation would."""
     siren, total = net.siren, spatial.trace()
+    x_fine, fine = _between(math.isqrt(len(x)))
     width = len(siren.biases[0])
     free = width - CANCELLING
     highest = math.pi * math.isqrt(len(x)) / 2
@@ -62,17 +73,24 @@ def _features(net: BaseNetwork, x: Tensor, spatial: Tensor, steps: int, progress
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: min(1.0, (k + 1) / 20) * (1 - k / steps))
     for step in range(steps):
         w1, b1, w2, b2 = parameters
-        h = torch.sin(torch.sin(x @ w1.T + b1) @ w2[:free].T + b2[:free]) * math.sqrt(2 / len(x))
+        h, h_fine = (
+            torch.sin(torch.sin(at @ w1.T + b1) @ w2[:free].T + b2[:free]) * math.sqrt(2 / len(x)) for at in (x, x_fine)
+        )
         factor = torch.linalg.cholesky(h.T @ h + RIDGE * torch.eye(free))
         axes = torch.linalg.solve_triangular(factor, h.T, upper=False)
         left = total - ((axes @ spatial) * axes).sum()
+        apart = fine - h_fine @ torch.cholesky_solve(h.T, factor)
+        rough = ((apart @ spatial) * apart).sum() / 4
         optimiser.zero_grad()
-        left.backward()
+        (left + ROUGH * rough).backward()
         optimiser.step()
         schedule.step()
         if (step + 1) % 50 == 0:
             inside = -10 * math.log10(left.item() / (3 * len(x)))
-            progress(step + 1, steps, f"features: what lies outside is at {inside:.2f} dB")
+            smooth = -10 * math.log10(rough.item() / (3 * len(x)))
+            progress(
+                step + 1, steps, f"features: what lies outside is at {inside:.2f} dB, between samples {smooth:.2f} dB"
+            )
     with torch.no_grad():
         for k, p in enumerate(parameters):
             (siren.biases if k % 2 else siren.weights)[k // 2].copy_(p / siren.w0)
@@ -85,8 +103,7 @@ def _gates(net: BaseNetwork, x: Tensor, centred: Tensor, mean: Tensor, progress:
     size, width, channels = gates.size, len(siren.biases[1]), centred.shape[2]
     free = width - CANCELLING  # features; the units that cancel come after them
     w1, b1, w2, b2 = (p.detach().double() * siren.w0 for k in (0, 1) for p in (siren.weights[k], siren.biases[k]))
-    h1 = torch.sin(x.double() @ w1.T + b1)
-    h = torch.sin(h1 @ w2[:free].T + b2[:free])
+    h = torch.sin(torch.sin(x.double() @ w1.T + b1) @ w2[:free].T + b2[:free])
 
     # Patches as coefficients of orthonormal combinations of features, and the principal components of those.
     q, r = torch.linalg.qr(h)
@@ -105,7 +122,10 @@ def _gates(net: BaseNetwork, x: Tensor, centred: Tensor, mean: Tensor, progress:
     spread = (linear.flatten(0, 1) @ (t @ turned).T).std(1).view(free, channels)
     output = spread * (4 / SPREAD)  # σ'(0) = 1/4
     logits = 4 / output[..., None] * linear / unit  # [k, c, count]: of the gates, by φ
-    offset = mean.double() - 0.5 - h @ (output / 2)
+    x_fine, fine = _between(math.isqrt(len(x)))
+    every, wanted = torch.cat([x, x_fine]).double(), torch.cat([mean, fine @ mean]).double() - 0.5
+    h1 = torch.sin(every @ w1.T + b1)
+    offset = wanted - torch.sin(h1 @ w2[:free].T + b2[:free]) @ (output / 2)
     weights, w2[free:], b2[free:] = _cancelling(h1, w2[free:], b2[free:], offset, progress)
 
     with torch.no_grad():
