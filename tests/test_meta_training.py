@@ -134,6 +134,16 @@ def test_principal_start_is_a_linear_decoder(photos: Path) -> None:
     assert distortion(net(phi, patch_coordinates(16, 2)), between).mean() < 4 * bound
 
 
+def test_training_leaves_the_sines_of_a_principal_start(photos: Path, tmp_path: Path) -> None:
+    own = options("vcinr", width=24 + principal.CANCELLING, latent=26, hidden=26, codes=26, inner_rate=100.0)
+    data, schedule = patches.load({photos: 1.0}, 8), replace(SCHEDULE, points=64, rate=1e-4)
+    first = meta.train(own, replace(schedule, steps=2), data, tmp_path, features=20)
+    before = {k: v.clone() for k, v in first.state_dict().items()}
+    after = meta.train(own, schedule, data, tmp_path, features=20).state_dict()  # goes on, and does not start anew
+    changed = {k for k, v in after.items() if not torch.equal(v, before[k])}
+    assert changed and not any(k.startswith("siren.") for k in changed)
+
+
 def test_large_matrices_are_stored_in_8_bits() -> None:
     torch.manual_seed(0)
     large, small = torch.randn(1 << 10, 1 << 9) * torch.logspace(-3, 3, 1 << 10)[:, None], torch.randn(40, 30)
@@ -149,9 +159,14 @@ def test_transforms_without_a_linear_part_keep_the_number_of_values() -> None:
         options("vcinr", codes=6).coder()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_pipeline_makes_a_model(method: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = MetaRecipe("made", method, "A test.", options(method), SCHEDULE, (1.0,), samples=64, coder_steps=4)
+LINEAR = {"transform_linear": True, "codes": 6}
+
+
+@pytest.mark.parametrize("method, more", [*((m, {}) for m in METHODS), ("vcinr", LINEAR)])
+def test_pipeline_makes_a_model(
+    method: str, more: dict[str, object], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = MetaRecipe("made", method, "A test.", options(method, **more), SCHEDULE, (1.0,), samples=64, coder_steps=4)
     folder = metapipeline.train(recipe, [photos], tmp_path)
     assert {p.name for p in folder.iterdir()} == {"weights.safetensors", "model.toml", "CARD.md"}
     monkeypatch.setenv("INRCODEC_MODELS", str(tmp_path))

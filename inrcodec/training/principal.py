@@ -8,6 +8,7 @@ start, but for the SIREN, which stays as it is.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,27 +37,34 @@ def start(net: BaseNetwork, patches: Patches, side: int, steps: int, seed: int, 
     rng = np.random.default_rng(seed)
     y = torch.cat([patches.batch(1000, side, rng) for _ in range(PATCHES // 1000)])
     mean = y.mean(0)
-    x = patch_coordinates(side, 2)
     centred = y - mean
     spatial = sum(centred[:, :, c].T @ centred[:, :, c] for c in range(y.shape[2])) / len(y)
     assert isinstance(spatial, Tensor)
+    places = _places(side)
     torch.manual_seed(seed)
-    _features(net, x, spatial, steps, progress)
-    _gates(net, x, centred, mean, progress)
+    _features(net, places, spatial, steps, progress)
+    _gates(net, places, centred, mean, progress)
 
 
-def _between(side: int) -> tuple[Tensor, Tensor]:
-    """Coordinates of a grid twice as fine, and the matrix of bicubic interpolation to it [4 N, N]."""
+class Places(NamedTuple):
+    """Coordinates x of the N samples of a patch and x_fine of a grid twice as fine; bicubic interpolation [4 N, N]."""
+
+    x: Tensor
+    x_fine: Tensor
+    fine: Tensor
+
+
+def _places(side: int) -> Places:
     units = torch.eye(side * side).view(-1, 1, side, side)
     fine = F.interpolate(units, scale_factor=2, mode="bicubic").flatten(1).T
-    return patch_coordinates(2 * side, 2), fine
+    return Places(patch_coordinates(side, 2), patch_coordinates(2 * side, 2), fine)
 
 
-def _features(net: BaseNetwork, x: Tensor, spatial: Tensor, steps: int, progress: Progress) -> None:
+def _features(net: BaseNetwork, places: Places, spatial: Tensor, steps: int, progress: Progress) -> None:
     """Both layers of sines, such that the part of the covariance [N, N] outside the span of their outputs is least; and
     what they say between the samples nearest to what interpolation would."""
     siren, total = net.siren, spatial.trace()
-    x_fine, fine = _between(math.isqrt(len(x)))
+    x, x_fine, fine = places
     width = len(siren.biases[0])
     free = width - CANCELLING
     highest = math.pi * math.isqrt(len(x)) / 2
@@ -96,10 +104,11 @@ def _features(net: BaseNetwork, x: Tensor, spatial: Tensor, steps: int, progress
             (siren.biases if k % 2 else siren.weights)[k // 2].copy_(p / siren.w0)
 
 
-def _gates(net: BaseNetwork, x: Tensor, centred: Tensor, mean: Tensor, progress: Progress) -> None:
+def _gates(net: BaseNetwork, places: Places, centred: Tensor, mean: Tensor, progress: Progress) -> None:
     """The output layer, its gates, and φ₀. centred: patches less their mean, [n, N, C]."""
     siren, gates = net.siren, net.modulation
     assert isinstance(gates, LowRankGates)
+    x, x_fine, fine = places
     size, width, channels = gates.size, len(siren.biases[1]), centred.shape[2]
     free = width - CANCELLING  # features; the units that cancel come after them
     w1, b1, w2, b2 = (p.detach().double() * siren.w0 for k in (0, 1) for p in (siren.weights[k], siren.biases[k]))
@@ -122,7 +131,6 @@ def _gates(net: BaseNetwork, x: Tensor, centred: Tensor, mean: Tensor, progress:
     spread = (linear.flatten(0, 1) @ (t @ turned).T).std(1).view(free, channels)
     output = spread * (4 / SPREAD)  # σ'(0) = 1/4
     logits = 4 / output[..., None] * linear / unit  # [k, c, count]: of the gates, by φ
-    x_fine, fine = _between(math.isqrt(len(x)))
     every, wanted = torch.cat([x, x_fine]).double(), torch.cat([mean, fine @ mean]).double() - 0.5
     h1 = torch.sin(every @ w1.T + b1)
     offset = wanted - torch.sin(h1 @ w2[:free].T + b2[:free]) @ (output / 2)
