@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from inrcodec.adam import Adam
 from inrcodec.fields.closing import Change
 from inrcodec.fields.grids import with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
@@ -111,7 +112,7 @@ def adapt(
     steps, passes = EFFORTS[effort]
     relaxed = search.relax(start, steps)
     with torch.no_grad():
-        better = search.loss(relaxed, half_up) < search.loss(first, half_up)
+        better = search.loss(relaxed, smooth) < search.loss(first, smooth)
     found = search.where(better, relaxed, first)
     search.reckon(found)
     return search.refine(found, passes)
@@ -143,7 +144,7 @@ class _Search:
     def reckon(self, y: list[Tensor]) -> None:
         """From now on, decode with the closing modulations that suit integers best."""
         if self.close is not None:
-            self.change = self.close(self.values(y, self.expected(y, half_up)))
+            self.change = self.close(self.values(y, self.expected(y, smooth)))
 
     def masked(self, latents: list[Tensor]) -> list[Tensor]:
         """Latents with those that are held at zero at zero."""
@@ -184,19 +185,17 @@ class _Search:
         """Latents before rounding → integers, by gradient descent."""
         latents = [y.detach().clone().requires_grad_() for y in start]
         long = max(0.0, 1 - SHORT / steps)  # 0: short, towards 1: long
-        optimiser = torch.optim.Adam(latents, lr=RATE, betas=(0.9, 0.98), eps=EPSILON)
+        optimiser = Adam(latents, betas=(0.9, 0.98), eps=EPSILON)
         for step in range(steps):
             if step % RECKON == 0:
                 self.reckon([half_up(v) for v in self.masked(latents)])
             done = step / steps
-            for group in optimiser.param_groups:
-                group["lr"] = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+            rate = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
             sharpness, spread = 2 + 8 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
             y = [soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness) for v in latents]
             loss = self.loss(self.masked(y), smooth).sum() * math.prod(self.shape)
-            optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimiser.step(rate)
             self.progress(len(self.target))
         with torch.no_grad():
             return [half_up(v) for v in self.masked(latents)]
@@ -231,7 +230,7 @@ class _Search:
         """
         latents = [v.detach().clone().requires_grad_() for v in y]
         decoded = self.synthesis(latents, self.op, self.shape, places=self.places)[0]
-        decoded.backward(torch.where(self.random(decoded) < 0.5, -1.0, 1.0))
+        (decoded * torch.where(self.random(decoded) < 0.5, -1.0, 1.0)).sum().backward()
         price = 255**2 * lmbda(self.aim) / self.target.shape[1]  # bits that a squared error of one is worth
         curves = []
         for level, v in enumerate(latents):

@@ -9,6 +9,7 @@ VC-INR). With `create_graph` the result is differentiable in θ and α: gradient
 import torch
 from torch import Tensor
 
+from inrcodec.adam import Adam
 from inrcodec.fields.base import BaseNetwork
 
 
@@ -40,7 +41,7 @@ def fit(net: BaseNetwork, x: Tensor, y: Tensor, steps: int, refinement: int = 0)
     """
     phi = net.start(len(y)).detach()
     best, lowest = phi, torch.full((len(y),), torch.inf, device=y.device)
-    optimiser = None
+    optimiser, rate = None, 0.0
     for step in range(steps + refinement + 1):
         last = step == steps + refinement
         with torch.set_grad_enabled(not last):
@@ -59,7 +60,7 @@ def fit(net: BaseNetwork, x: Tensor, y: Tensor, steps: int, refinement: int = 0)
             if optimiser is None:
                 moved = (phi - net.start(len(y))).detach().square().mean().sqrt()
                 phi = phi.detach().requires_grad_()
-                optimiser = torch.optim.Adam([phi], lr=0.05 * float(moved) + 1e-9)
+                optimiser, rate = Adam([phi]), 0.05 * float(moved) + 1e-9
             phi.grad = gradient
-            optimiser.step()
+            optimiser.step(rate)
     return best.detach()

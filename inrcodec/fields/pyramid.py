@@ -17,8 +17,9 @@ every level, and a first guess that needs no latents is subtracted before all el
 import json
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -183,13 +184,16 @@ class Block(nn.Module):
         return x + self.conv2(F.gelu(inner))
 
 
-def deepen(x: Tensor, blocks: nn.Module, t: Tensor) -> Tensor:
-    """x after the blocks of a level. On the way to a gradient, in training and in the search, what they add is computed
-    in bfloat16 where that is quicker."""
+def light(x: Tensor) -> AbstractContextManager[None]:
+    """On the way to a gradient, in training and in the search, networks compute in bfloat16 where that is quicker."""
     reduced = x.requires_grad and devices.multiplies_bfloat16(x.device)
-    with torch.autocast(x.device.type, torch.bfloat16) if reduced else nullcontext():
-        for block in blocks.children():
-            x = block(x, t)
+    return torch.autocast(x.device.type, torch.bfloat16) if reduced else nullcontext()
+
+
+def deepen(x: Tensor, blocks: nn.Module, t: Tensor) -> Tensor:
+    """x after the blocks of a level."""
+    for block in blocks.children():
+        x = block(x, t)
     return x
 
 
@@ -272,9 +276,9 @@ class Synthesis(nn.Module):
         self.places = Places(c) if c.sphere else None
         self.points = Points(c.levels)
 
-    def place(self, i: int, places: Tensor | None, cells: Window) -> Tensor | float:
+    def place(self, i: int, places: Tensor | None, cells: Window) -> Tensor | None:
         """What the places of a window of cells add to the features of a level."""
-        return 0.0 if self.places is None or places is None else self.places.at_level(i, places, cells)
+        return None if self.places is None or places is None else self.places.at_level(i, places, cells)
 
     def guess(self, places: Tensor | None, window: Window) -> Tensor | float:
         """What is known of a window of the grid without latents."""
@@ -301,7 +305,7 @@ class Synthesis(nn.Module):
         y: Tensor,
         op: Tensor,
         size: tuple[int, ...],
-        place: Tensor | float = 0.0,
+        place: Tensor | None = None,
         change: Change | None = None,
     ) -> tuple[Made, Tensor]:
         """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → r [B, C, *size], one stride finer, and
@@ -310,13 +314,15 @@ class Synthesis(nn.Module):
         z = y / self.gain(i, op)
         channels = z.unflatten(1, (c.channels, -1))  # [B, C, bands, *cells]
         if r is None:
-            x, r, details = self.enter[i](z), channels[:, :, 0], channels[:, :, 1:]
+            x, r, details = z, channels[:, :, 0], channels[:, :, 1:]
         else:
-            x, details = self.enter[i](torch.cat([z, r], 1)), channels
-        h = (x if h is None else x + h) + place
-        h = deepen(h, self.blocks[i], embed(op))
+            x, details = torch.cat([z, r], 1), channels
+        with light(y):
+            parts = [self.enter[i](x), *(part for part in (h, place) if part is not None)]
+            h = deepen(reduce(torch.add, parts), self.blocks[i], embed(op))
         made = Made(h, wavelet.synthesise([r, *details.unbind(2)], size))
-        correction = self.correct[i](h) if change is None else self._changed(made, change)
+        with light(y):
+            correction = self.correct[i](h) if change is None else self._changed(made, change)
         return made, made.w + self.unit(i, op) * depth_to_space(correction, size)
 
     def read(self, made: Made) -> Tensor:
@@ -333,7 +339,8 @@ class Synthesis(nn.Module):
 
     def rise(self, i: int, h: Tensor, size: tuple[int, ...]) -> Tensor:
         """Features of level i → start of the features of level i − 1 on its grid `size`."""
-        return depth_to_space(self.up[i - 1](h), size)
+        with light(h):
+            return depth_to_space(self.up[i - 1](h), size)
 
     def forward(
         self,
@@ -421,7 +428,8 @@ class Analysis(nn.Module):
         f, features = x - 0.5 - guess, []  # there is a guess for signals of one channel only
         for i in range(c.levels):
             f = self.enter[i](torch.cat(split_phases(f, c.dims), 1))
-            f = deepen(f, self.blocks[i], t)
+            with light(f):
+                f = deepen(f, self.blocks[i], t)
             features.append(f)
             low, *details = wavelet.analyse(low, c.dims)
             bands.append(([low] if i + 1 == c.levels else []) + details)
