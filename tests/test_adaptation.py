@@ -1,11 +1,15 @@
 """The two searches for latents, on the small network of the tests."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from conftest import picture
 from torch import Tensor
 
-from inrcodec import basemodels
+from inrcodec import basemodels, devices
+from inrcodec.adam import Adam
 from inrcodec.adaptation import EFFORTS, _Search, adapt
 from inrcodec.fields.pyramid import PyramidConfig, lmbda, operating_point
 from inrcodec.methods.pyramid import PyramidModel
@@ -54,6 +58,42 @@ def test_more_effort_costs_less_and_is_counted(model: PyramidModel) -> None:
         with torch.no_grad():
             costs.append(search(model, x).loss(found, half_up))
     assert all((more < less).all() for less, more in zip(costs, costs[1:], strict=False))
+
+
+def test_bfloat16_costs_next_to_nothing(model: PyramidModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, costs = batch(), []
+    for quick in (False, True):
+        monkeypatch.setattr(devices, "multiplies_bfloat16", lambda _, quick=quick: quick)
+        found = adapt(start(model, x), x, OP, model.synthesis, model.prior, 5, lambda _: None)
+        monkeypatch.undo()
+        with torch.no_grad():
+            costs.append(search(model, x).loss(found, half_up))
+    assert (costs[1] < 1.01 * costs[0]).all() and not torch.equal(*costs)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.98)])
+def test_adam_is_that_of_torch(betas: tuple[float, float]) -> None:
+    ours, theirs = ([torch.tensor([1.0, -2.0, 3.0]).requires_grad_() for _ in range(2)] for _ in range(2))
+    own, other = Adam(ours, betas, eps=0.1), torch.optim.Adam(theirs, betas=betas, eps=0.1)
+    for step in range(5):
+        other.param_groups[0]["lr"] = 0.3 / (step + 1)
+        for parameters in (ours, theirs):
+            sum(p.pow(k + 2).sum() for k, p in enumerate(parameters)).backward()
+        own.step(0.3 / (step + 1))
+        other.step()
+        other.zero_grad()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("method", ["pyramid", "coinpp"])
+def test_an_encoder_does_not_wait_for_a_compiler(method: str) -> None:
+    code = (
+        "import sys, numpy, inrcodec\n"
+        f"inrcodec.encode(numpy.arange(3072, dtype='u1').reshape(32, 32, 3), method='{method}', effort=6)\n"
+        "print(*(name for name in ('torch._dynamo', 'sympy') if name in sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not told.stdout.strip()
 
 
 def test_a_relaxed_search_that_fails_costs_nothing(model: PyramidModel, monkeypatch: pytest.MonkeyPatch) -> None:

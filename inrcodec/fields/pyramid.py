@@ -184,9 +184,9 @@ class Block(nn.Module):
         return x + self.conv2(F.gelu(inner))
 
 
-def light(x: Tensor) -> AbstractContextManager[None]:
-    """On the way to a gradient, in training and in the search, networks compute in bfloat16 where that is quicker."""
-    reduced = x.requires_grad and devices.multiplies_bfloat16(x.device)
+def light(x: Tensor, exact: bool = False) -> AbstractContextManager[None]:
+    """Networks compute in bfloat16 where that is quicker; if they are to be exact, only on the way to a gradient."""
+    reduced = (x.requires_grad or not exact) and devices.multiplies_bfloat16(x.device)
     return torch.autocast(x.device.type, torch.bfloat16) if reduced else nullcontext()
 
 
@@ -307,9 +307,10 @@ class Synthesis(nn.Module):
         size: tuple[int, ...],
         place: Tensor | None = None,
         change: Change | None = None,
+        exact: bool = True,
     ) -> tuple[Made, Tensor]:
         """One level. h [B, w_i, *cells], r [B, C, *cells], y [B, n, *cells] → r [B, C, *size], one stride finer, and
-        what it is made from."""
+        what it is made from. exact: as a decoder has it, where there is no way to a gradient."""
         c = self.config
         z = y / self.gain(i, op)
         channels = z.unflatten(1, (c.channels, -1))  # [B, C, bands, *cells]
@@ -317,11 +318,11 @@ class Synthesis(nn.Module):
             x, r, details = z, channels[:, :, 0], channels[:, :, 1:]
         else:
             x, details = torch.cat([z, r], 1), channels
-        with light(y):
+        with light(y, exact):
             parts = [self.enter[i](x), *(part for part in (h, place) if part is not None)]
             h = deepen(reduce(torch.add, parts), self.blocks[i], embed(op))
         made = Made(h, wavelet.synthesise([r, *details.unbind(2)], size))
-        with light(y):
+        with light(y, exact):
             correction = self.correct[i](h) if change is None else self._changed(made, change)
         return made, made.w + self.unit(i, op) * depth_to_space(correction, size)
 
@@ -337,9 +338,9 @@ class Synthesis(nn.Module):
         x = self.read(made)
         return CONVOLVE[self.config.dims](x, channels_last(own + change[0]), last.bias + change[1], padding=1)
 
-    def rise(self, i: int, h: Tensor, size: tuple[int, ...]) -> Tensor:
+    def rise(self, i: int, h: Tensor, size: tuple[int, ...], exact: bool = True) -> Tensor:
         """Features of level i → start of the features of level i − 1 on its grid `size`."""
-        with light(h):
+        with light(h, exact):
             return depth_to_space(self.up[i - 1](h), size)
 
     def forward(
@@ -427,9 +428,8 @@ class Analysis(nn.Module):
         low, bands = synthesis.from_signal(x) - guess, []
         f, features = x - 0.5 - guess, []  # there is a guess for signals of one channel only
         for i in range(c.levels):
-            f = self.enter[i](torch.cat(split_phases(f, c.dims), 1))
             with light(f):
-                f = deepen(f, self.blocks[i], t)
+                f = deepen(self.enter[i](torch.cat(split_phases(f, c.dims), 1)), self.blocks[i], t)
             features.append(f)
             low, *details = wavelet.analyse(low, c.dims)
             bands.append(([low] if i + 1 == c.levels else []) + details)
@@ -437,15 +437,14 @@ class Analysis(nn.Module):
         latents: list[Tensor] = []
         for i in reversed(range(c.levels)):
             seen = torch.zeros_like(features[i]) if h is None else h
-            y, change = (
-                channels_last(torch.stack(bands[i], 2).flatten(1, 2)),
-                self.leave[i](torch.cat([features[i], seen], 1)),
-            )
+            y = channels_last(torch.stack(bands[i], 2).flatten(1, 2))
+            with light(seen):
+                change = self.leave[i](torch.cat([features[i], seen], 1))
             gain = synthesis.gain(i, op)
             latents.insert(0, y * gain + change if c.in_steps else (y + change) * gain)
             cells = tuple((0, n) for n in sizes[i + 1])
             place = synthesis.place(i, places, cells)
-            made, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i], place)
-            h = synthesis.rise(i, made.h, sizes[i]) if i > 0 else made.h
+            made, r = synthesis.step(i, h, r, quantise(latents[0]), op, sizes[i], place, exact=False)
+            h = synthesis.rise(i, made.h, sizes[i], exact=False) if i > 0 else made.h
         assert h is not None and r is not None
-        return latents, synthesis.to_signal(r + guess), h
+        return latents, synthesis.to_signal(r + guess), h.float()
