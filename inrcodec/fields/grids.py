@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.backends import mkldnn
 
+from inrcodec import devices
 from inrcodec.window import Shape, Window
 
 M = TypeVar("M", bound=nn.Module)
@@ -28,9 +29,8 @@ def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int =
     From batch · channels · depth · height alone torch concludes that a block of a volume is too small for oneDNN; its
     own kernel takes five to fifteen times as long. Autocast does not know the call, so it is obeyed here.
     """
-    if x.is_cpu and torch.is_autocast_enabled("cpu"):
-        kind = torch.get_autocast_dtype("cpu")
-        x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+    if torch.is_autocast_enabled("cpu") and devices.multiplies_bfloat16(x.device):
+        x, weight, bias = x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()
     fits = len(x) == 1 and weight.shape[-1] > 1 and x.is_cpu and x.dtype in (torch.float32, torch.bfloat16)
     if fits and mkldnn.is_available() and mkldnn.enabled:
         return torch.mkldnn_convolution(x, weight, bias, [padding] * 3, [1] * 3, [1] * 3, 1)

@@ -199,8 +199,9 @@ def _transform(
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         if (step + 1) % 250 == 0:
-            bpp = " ".join(f"{float(rate[point == k].mean()):.2f}" for k in range(points) if (point == k).any())
-            progress(step + 1, steps, f"bits per sample {bpp}, {-10 * math.log10(float(error.mean())):.2f} dB")
+            told, left = rate.detach(), float(error.detach().mean())
+            bpp = " ".join(f"{float(told[point == k].mean()):.2f}" for k in range(points) if (point == k).any())
+            progress(step + 1, steps, f"bits per sample {bpp}, {-10 * math.log10(left):.2f} dB")
     for p in trained:
         p.requires_grad_(False)
     _tables(coder, density, values)
