@@ -91,7 +91,8 @@ def scale_of(index: Tensor) -> Tensor:
 def compand(symbols: Tensor, rounding: Rounding) -> Tensor:
     """Symbols → what the context sees: 20·asinh(y) within ±127."""
     if rounding is smooth:  # off by 0.2 of −127 at worst, and ten times as quick as torch's
-        return F.hardtanh(20 * torch.log(symbols + torch.sqrt(symbols * symbols + 1)), -127, 127)
+        y = F.hardtanh(symbols, -290, 290)  # beyond, where ±127 is reached, the logarithm would be of zero
+        return F.hardtanh(20 * torch.log(y + torch.sqrt(y * y + 1)), -127, 127)
     return rounding(F.hardtanh(20 * torch.asinh(symbols), -127, 127))
 
 
