@@ -2,9 +2,11 @@
 
     L = R + λ·D,   R in bits per sample position, D = 255²·MSE
 
-From the amortised start, two searches. `relax` is Adam on y alone, with soft rounding annealed towards hard rounding
-(Agustsson and Theis 2020). The relaxation prefers values between integers, the more the longer it runs, and noise is
-what holds it back: a short search does best with noise that vanishes, a long one with noise that stays. `refine` then
+From the amortised start, two searches. `relax` is gradient descent on y alone, with soft rounding annealed towards hard
+rounding (Agustsson and Theis 2020). Gains make a step of any latent about as steep, and a search of few steps has no
+time for momentum to turn: plain descent of ten steps finds what Adam's usual momentum does not in eighteen. The
+relaxation prefers values between integers, the more the longer it runs, and noise is what holds it back: a short search
+does best with noise that vanishes, a long one with noise that stays. `refine` then
 works on integers, where the objective is true, from what the first found or, where that is worse, the amortised start:
 in each pass a random part of those latents of which a step up or down promises to help takes it; an item that is worse
 for it goes back, and takes half as many. What a step does to the bits of its own latent is known exactly; its effect
@@ -18,7 +20,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inrcodec.adam import Adam
 from inrcodec.fields.closing import Change
 from inrcodec.fields.grids import with_axes
 from inrcodec.fields.pyramid import Synthesis, lmbda
@@ -33,13 +34,13 @@ from inrcodec.priors.context import (
     straight_through,
 )
 
-EFFORTS = ((0, 0), (2, 2), (4, 3), (7, 4), (11, 5), (18, 7), (30, 10), (80, 14), (160, 20), (600, 40))
+EFFORTS = ((0, 0), (1, 2), (3, 3), (5, 4), (7, 5), (10, 7), (20, 10), (60, 14), (160, 20), (600, 40))
 """Steps of the relaxed search and gradients of the refinement, of effort 0…9."""
 
 SHORT = 15  # steps up to which a relaxed search does not depend on their number
 RECKON = 6  # steps of the relaxed search after which closing modulations are found anew
-RATE = 0.1  # Adam's, at its start
-EPSILON = 30.0  # Adam's, in bits: gradients far below it move latents in proportion, so noise does not move zeros
+RATE = 1.6e-3  # of descent at its start, symbols per bit
+FARTHEST = 0.25  # symbols that a latent moves in one step
 SHARE = 0.5  # of the steps that promise to help, those taken at first
 LEAST_GAIN = 0.3  # bits that a step has to promise
 DOUBT = 0.1  # share of what the gradient says that may be wrong
@@ -185,17 +186,20 @@ class _Search:
         """Latents before rounding → integers, by gradient descent."""
         latents = [y.detach().clone().requires_grad_() for y in start]
         long = max(0.0, 1 - SHORT / steps)  # 0: short, towards 1: long
-        optimiser = Adam(latents, betas=(0.9, 0.98), eps=EPSILON)
         for step in range(steps):
             if step % RECKON == 0:
                 self.reckon([half_up(v) for v in self.masked(latents)])
             done = step / steps
             rate = RATE * (1 - long) ** 0.25 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
-            sharpness, spread = 2 + 8 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
+            sharpness, spread = 4 + 6 * done, (0.5 + 0.3 * long) * (1 - done) + 0.6 * long * done
             y = [soft_round(soft_round(v, sharpness) + spread * (self.random(v) - 0.5), sharpness) for v in latents]
             loss = self.loss(self.masked(y), smooth).sum() * math.prod(self.shape)
             loss.backward()
-            optimiser.step(rate)
+            with torch.no_grad():
+                for v in latents:
+                    assert v.grad is not None
+                    v -= (rate * v.grad).clamp(-FARTHEST, FARTHEST)
+                    v.grad = None
             self.progress(len(self.target))
         with torch.no_grad():
             return [half_up(v) for v in self.masked(latents)]
