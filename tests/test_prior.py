@@ -17,6 +17,7 @@ from inrcodec.priors.context import (
     PriorConfig,
     compand,
     half_up,
+    smooth,
 )
 
 CONFIGS = {
@@ -381,3 +382,12 @@ def test_companding_is_a_table() -> None:
     assert torch.equal(seen, torch.sign(y) * half_up(exact.clamp(max=127)).long())
     assert {value: int(seen[32000 + value]) for value in COMPANDED} == COMPANDED
     assert seen[32000 + 280] == 127 and seen[0] == -127
+
+
+def test_companding_without_rounding_stays_close_and_has_a_gradient() -> None:
+    """A search takes gradients through it, of latents as large as streams can hold."""
+    y = torch.arange(-32000.0, 32001.0).requires_grad_()
+    seen = compand(y, smooth)
+    (gradient,) = torch.autograd.grad(seen.sum(), y)
+    assert (seen - compand(y.detach(), half_up)).abs().max() < 0.75  # half for the rounding, the rest for float32
+    assert gradient.isfinite().all() and (gradient >= 0).all()
