@@ -75,7 +75,7 @@ def estimated_bits(
 def rate_distortion(bits: Tensor, x: Tensor, decoded: Tensor, op: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(L, bits per position, MSE), each [B], from bits [B] and signals [B, C, *grid]."""
     rate = bits / x[0, 0].numel()
-    mse = (x - decoded).square().flatten(1).mean(1)
+    mse = (x - decoded).square().mean(tuple(range(1, x.ndim)))  # in whatever layout
     return rate + lmbda(op) * 255**2 * mse, rate, mse
 
 
@@ -173,7 +173,7 @@ class _Search:
     def weigh(self, latents: list[Tensor], expected: list[Expected], bits: list[Tensor]) -> Tensor:
         """L of every item, [B], from the bits of every latent."""
         values = self.values(latents, expected)
-        decoded = self.synthesis(values, self.op, self.shape, places=self.places, change=self.change)[0]
+        decoded = self.synthesis(values, self.op, self.shape, places=self.places, change=self.change, exact=False)[0]
         total = torch.stack([b.flatten(1).sum(1) for b in bits]).sum(0)
         return rate_distortion(total, self.target, decoded, self.aim)[0]
 

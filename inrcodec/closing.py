@@ -81,7 +81,7 @@ class Equations:
         """A window that starts at even samples, of what latents [1, n, *grid] stand for; target [1, C, *window] in the
         colour space of the network."""
         net, dims = self.synthesis, len(shape)
-        r, made, region = net(values, op, shape, window, places=places)
+        r, made, region = net(values, op, shape, window, places=places, exact=False)
         unit = net.unit(0, op)
         cells = _cells(window)  # beyond the border of the signal there are zeros
         around = tuple((a, b + 4) for a, b in cells)

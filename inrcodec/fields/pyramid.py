@@ -328,7 +328,7 @@ class Synthesis(nn.Module):
 
     def read(self, made: Made) -> Tensor:
         """What a last layer with closing modulations reads, [B, n, *cells]."""
-        parts = [made.h, *split_phases(made.w, self.config.dims)]
+        parts = [made.h.to(made.w), *split_phases(made.w, self.config.dims)]
         return torch.cat(parts, 1) if made.h.requires_grad else beside(parts)
 
     def _changed(self, made: Made, change: Change) -> Tensor:
@@ -352,10 +352,12 @@ class Synthesis(nn.Module):
         stop: int = 0,
         places: Tensor | None = None,
         change: Change | None = None,
+        exact: bool = True,
     ) -> tuple[Tensor, Made, Window]:
         """Latents [B, n, *grid] with their shifts (`points`), finest first → the signal on a window of the grid.
 
         places: unit vectors [B or 1, 3, *shape], for a network on the sphere. change: of the last layer (`closing`).
+        exact: as in `step`.
 
         Returns r [B, C, *region] in the colour space of the network, what the last level made it from, and the region:
         at least the window, so that cells at its border have seen all that they should.
@@ -374,8 +376,8 @@ class Synthesis(nn.Module):
                 h, r = h[inner], r[inner]
             output = tuple((2 * a, min(2 * b, n)) for (a, b), n in zip(cells, sizes[i], strict=True))
             size = tuple(b - a for a, b in output)
-            made, r = self.step(i, h, r, y, op, size, self.place(i, places, cells), None if i else change)
-            h = self.rise(i, made.h, size) if i > stop else None
+            made, r = self.step(i, h, r, y, op, size, self.place(i, places, cells), None if i else change, exact)
+            h = self.rise(i, made.h, size, exact) if i > stop else None
         assert made is not None and r is not None and len(output) == dims
         return (r if stop else r + self.guess(places, output)), made, output
 
