@@ -101,7 +101,7 @@ def adapt(
 
     x [B, C, *grid] in [0, 1]: the same grid of B items, each adapted as if alone. op [1]: the operating point of the
     networks. They must not require gradients. `progress` is told B after every step, at least once.
-    first_only: the latents of all but the first group (a grey signal has no chroma) are held at zero.
+    first_only: the latents of all but the first channel (a grey signal has no chroma) are held at zero.
     places: unit vectors [1, 3, *grid], for a network on the sphere. close: from what latents stand for to what closing
     modulations change, which both searches reckon with.
     """

@@ -1,8 +1,8 @@
 """Base networks: found by name or content id, hash-checked, loaded from safetensors.
 
 A model is a folder `models/<name>` with `model.toml` (what it is, and the SHA-256 of its weights), and
-`weights.safetensors` (networks and integer prior; its metadata holds the sizes). The first six bytes of the hash are
-the id by which a stream names the network it needs.
+`weights.safetensors` (networks and integer prior, and the tensor `config`, which holds the sizes). The first four bytes
+of the hash are the id by which a stream names the network it needs.
 """
 
 import hashlib

@@ -167,10 +167,10 @@ def reconstruct(
     changed = (*window, *out) != (*((0, n) for n in header.shape), *header.shape)
     if header.items is not None and item is None:
         lazy = Lazy(samples, (header.items, *out, form.channels), np.dtype(form.dtype))
-        return Signal(lazy, form.placed(window, out, header.items) if changed else form, notes)
+        return Signal(lazy, form.placed(window, out, header.shape, header.items) if changed else form, notes)
     k = _item(header, item)
     form = form if header.items is None else form.of_item(k, header.shape)
-    return Signal(samples(k), form.placed(window, out) if changed else form, notes)
+    return Signal(samples(k), form.placed(window, out, header.shape) if changed else form, notes)
 
 
 def open_field(

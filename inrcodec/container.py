@@ -230,7 +230,8 @@ def describe(data: bytes) -> dict[str, object]:
     """What a stream says of itself, its payload unread; also for a stream that ends inside its payload.
 
     Keys: format_version; method, modality: names, or numbers where they have none; model_id: hex; width, height,
-    channels and bits of an image; seconds, rate, channels and samples of a sound; frames and rate of a film; else
+    channels and bits of an image; seconds, rate, channels and samples of a sound; width, height,
+    frames, frame_rate and sound_bytes of a film; else
     shape, samples, channels and what the file said (variable, units); items of a batch;
     operating_point; bytes: what is there; header_bytes: what precedes the payload; payload_bytes: as
     announced; sections: how many; section_bytes: the sizes of those of the field, one list per level, coarse to fine;

@@ -131,6 +131,6 @@ def fitted(signal: Signal, info: ModelInfo | None, octave: int) -> SampleFormat:
         return form
     if info is not None and info.range and (kelvin := is_temperature(form.info)):
         (low, high), (offset, scale) = info.range, kelvin  # kelvin = offset + scale · sample
-        return form.fitted(((low + high) / 2 - offset) / scale, (high - low) / scale)
+        return form.fitted(((low + high) / 2 - offset) / scale, (high - low) / abs(scale))
     low, high = (0.0, 1.0) if form.modality == "shape" else signal.extent
     return form.fitted(low + (high - low) / 2, (high - low or NOTHING) / (info.span if info else 1.0) / FACTOR**octave)

@@ -1,4 +1,4 @@
-"""Pictures ⇄ data sets of modulations, "functasets" (Dupont et al. 2022; thesis, 5.2): one vector in place of each."""
+"""Pictures ⇄ data sets of modulations, "functasets" (Dupont et al. 2022; thesis, 5.3): one vector in place of each."""
 
 import math
 import os

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inrcodec.errors import UsageError
+from inrcodec.samples import special
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.audio import AudioFormat
 from inrcodec.samples.image import PEAKS, ImageFormat
@@ -92,11 +93,11 @@ class Signal:
     def extent(self) -> tuple[float, float]:
         """The lowest and the highest of the ordinary samples, item by item; (0, 0) if there are none."""
         low, high = np.inf, -np.inf
-        special = getattr(self.format, "special", None)
+        absent = getattr(self.format, "special", None)
         for k in range(self.items):
             values = np.asarray(self.item(k)[...])
-            if special is not None:
-                values = values[special.of(k) == 0]
+            if absent is not None:
+                values = values[absent.of(k) == 0]
             if values.size:
                 low, high = min(low, float(values.min())), max(high, float(values.max()))
         return (low, high) if low <= high else (0.0, 0.0)
@@ -114,8 +115,9 @@ class Signal:
         """Wrap samples; not copied.
 
         modality: "image", "volume", "shape" or "array"; by default, uint8 or uint16 of shape [H, W] or [H, W, C], C
-        from 1 to 4, are an image, [N, H, W, C] a batch of images, all other real numbers of 1 to 3 axes an array.
-        Raises UsageError for any other shape or dtype, and for an empty array.
+        from 1 to 4, are an image, [N, H, W, C] a batch of images, all other real numbers of 1 to 3 axes an array, of
+        which NaN and infinities are special samples. Raises UsageError for any other shape or dtype, and for an array
+        without ordinary samples.
         """
         try:
             values = np.asarray(array)
@@ -125,7 +127,7 @@ class Signal:
         if modality not in ("image", "volume", "shape", "array", None):
             raise UsageError(f"an array cannot be taken for a signal of kind '{modality}'")
         if modality != "image" and (modality or values.dtype.name not in PEAKS or not flat):
-            return cls.numbers(values, modality or "array")
+            return cls.numbers(values, modality or "array", special=special.find(values[None, ..., None]))
         if values.dtype.name not in PEAKS or not flat:
             raise UsageError(
                 f"an image is [H, W] or [H, W, 1 to 4] of uint8 or uint16, several are [N, H, W, 1 to 4], not"

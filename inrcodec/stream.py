@@ -42,7 +42,7 @@ def write(
         if absent is None:
             return values
         channels = [fill(values[..., c].astype(np.float32), absent[..., c]) for c in range(values.shape[-1])]
-        return np.where(absent, np.nan_to_num(np.stack(channels, -1)), np.where(absent, 0, values))
+        return np.where(absent, np.nan_to_num(np.stack(channels, -1)), values)
 
     def numbers(k: int) -> NDArray[np.float64]:
         return _field(header, own, model, k).precise().numbers()

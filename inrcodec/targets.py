@@ -50,13 +50,16 @@ def search(
         best = at(point)
     else:
         above, below = min(point + 6, highest), max(point - 6, lowest)
-        slope = (target.distance(at(above)) - target.distance(at(below))) / (above - below)
+        rise = target.distance(at(above)) - target.distance(at(below))
+        slope = rise / (above - below) if above > below and math.isfinite(rise) else 0.0
         tried: dict[int, T] = {}
         for _ in range(3):
             tried[point] = attempt(point, effort)
             off = target.distance(tried[point])
+            if not math.isfinite(off) or abs(off) < TOLERANCE / 3:  # infinite: no error at all, at any point
+                break
             point = min(max(point - round(off / max(slope, 1e-3)), lowest), highest)
-            if abs(off) < TOLERANCE / 3 or point in tried:
+            if point in tried:
                 break
         best = min(tried.values(), key=lambda result: abs(target.distance(result)))
     reached = target.of(best)

@@ -314,3 +314,6 @@ def test_writing_from_lazy_values_and_errors() -> None:
     bad = Signal.numbers(numbers((5,)), info={"variable": "a", "attributes": {"b": {"no": "table"}}})
     with pytest.raises(OutputFailed, match="'a'"):
         array.write(bad, ".h5")
+    beyond = {"variable": "a", "attributes": {"_FillValue": 300}}
+    with pytest.raises(OutputFailed, match="300"):
+        array.write(Signal.numbers(np.zeros(5, np.uint8), info=beyond), ".h5")

@@ -247,6 +247,9 @@ def test_what_cannot_be() -> None:
         within(values, 0, max_error=None, lossless=True)
     with pytest.raises(UsageError, match="precision"):
         within(values, 1e-9)
+    for kind in (np.int32, np.float32):
+        with pytest.raises(UsageError, match=r"1e\+308 does not bound samples of"):
+            within(values.astype(kind), 1e308)
     with pytest.raises(UsageError, match="all of them"):
         within(np.ones_like(values), 0, max_error=None, max_rel_error=0.1)
     with pytest.raises(UsageError, match="exclude"):

@@ -348,6 +348,9 @@ def test_refusals() -> None:
         field.read(hdf5(**grid(np.ones((0, 4, 6)))))
     with pytest.raises(UnsupportedInput, match="scale_factor is not a number"):
         field.read(hdf5(**grid(np.ones((4, 6)), scale_factor="0.1")))
+    for factor in (0.0, 1e-310):
+        with pytest.raises(UnsupportedInput, match="scale_factor of t is"):
+            field.read(hdf5(**grid(np.ones((4, 6)), scale_factor=factor)))
     with pytest.raises(UnsupportedInput, match="latitude of t is not a number"):
         field.read(hdf5(**(grid(np.ones((4, 6))) | {"latitude": np.array([1, 2, np.nan, 4])})))
     with pytest.raises(LimitExceeded, match="more than 71 samples"):

@@ -216,8 +216,11 @@ def test_chunks_of_a_film() -> None:
     last = codec.reconstruct(data, 2, None, None, None, False, "auto", codec.MAX_PIXELS, lambda *_: None)
     np.testing.assert_array_equal(last.values[...], whole.values[2])
     assert last.format.frames == 2  # type: ignore[union-attr]
-    with pytest.raises(errors.UsageError, match="3 chunks"):
+    with pytest.raises(errors.UsageError, match="3 chunks of 4 frames"):
         codec.reconstruct(data, None, None, None, (0, 0, 1, 24, 20, 2), False, "auto", 1 << 28, lambda *_: None)
+    data = encoded(film(5, 2)).data
+    with pytest.raises(errors.UsageError, match="2 chunks of 4 frames"):  # three are half of the film, but not a chunk
+        codec.reconstruct(data, None, None, None, (0, 0, 0, 24, 20, 3), False, "auto", 1 << 28, lambda *_: None)
 
 
 def test_targets_in_the_units_of_a_variable() -> None:
@@ -227,6 +230,38 @@ def test_targets_in_the_units_of_a_variable() -> None:
     assert stream.distortion.rmse * 0.01 == pytest.approx(0.02, rel=0.03)
     stream = encoded(signal, quality=None, target_snr=30)
     assert stream.distortion.snr == pytest.approx(30, abs=0.9)
+
+
+@pytest.mark.parametrize("target", ["target_psnr", "target_snr"])
+def test_targets_of_what_has_no_error_anywhere(target: str) -> None:
+    values = np.full(64, 7, np.int16)
+    stream = codec.compress(Signal.from_array(values), Settings(effort=1, **{target: 20}))
+    assert "nearest reachable" in stream.notes[0]
+    np.testing.assert_array_equal(codec.decode(stream.data)[:, 0], values)
+
+
+def test_packed_upside_down() -> None:
+    """A negative scale_factor, on the network for temperatures."""
+    kelvin = 280 + 5 * smooth(30, 40)
+    signal = Signal.numbers(
+        np.round((kelvin - 280) / -0.01).astype(np.int16),
+        "field",
+        info=GLOBE | {"scale_factor": -0.01, "add_offset": 280.0},
+    )
+    stream = encoded(signal)
+    assert stream.distortion.rmse * 0.01 < 3
+    assert encoded(signal, quality=None, max_error=0.5).distortion.largest <= 50
+
+
+def test_arrays_with_missing_samples() -> None:
+    values = (280 + smooth(20, 30)).astype(np.float32)
+    values[3, 4], values[5:7, 9], values[8, 8] = np.nan, np.inf, -np.inf
+    decoded = codec.decode(encoded(Signal.from_array(values)).data)[..., 0]
+    ordinary = np.isfinite(values)
+    np.testing.assert_array_equal(decoded[~ordinary], values[~ordinary])
+    assert np.abs(decoded[ordinary] - values[ordinary]).max() < 1
+    with pytest.raises(errors.UsageError, match="all 6 samples are missing"):
+        Signal.from_array(np.full((2, 3), np.nan))
 
 
 def test_finer_than_any_operating_point() -> None:

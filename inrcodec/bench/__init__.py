@@ -1,1 +1,1 @@
-"""Measured rate and distortion on a folder of images. Imported by nothing but the command line."""
+"""Measured rate and distortion on data sets of all kinds of signals. Imported by nothing but the command line."""

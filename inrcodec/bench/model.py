@@ -104,8 +104,8 @@ class Row:
 class Curve:
     """The mean rate–distortion curve of a codec over the items of a run, or a published one.
 
-    rate: in the unit that `metrics.RATE` names for the modality; quality: PSNR in dB; both in order of rising rate.
-    psnr is the mean of the items' PSNRs. Seconds are None for published curves.
+    rate: in the unit that `metrics.RATE` names for the modality; psnr: in dB, the mean of the items'; both in order of
+    rising rate. Seconds are None for published curves.
     """
 
     codec: str

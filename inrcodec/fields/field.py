@@ -86,7 +86,7 @@ class Field(ABC):
             done += values[..., 0].numel()
             progress("decoding", done / math.prod(out))
         moved = window != tuple((0, n) for n in self.shape) or out != self.shape
-        self._restore(result, self.format.placed(window, out) if moved else self.format)
+        self._restore(result, self.format.placed(window, out, self.shape) if moved else self.format)
         return result
 
     def _check(self) -> None:
@@ -117,7 +117,8 @@ class Field(ABC):
         """(where in the output, features [*grid, C]) tile by tile."""
         plain = out == tuple(b - a for a, b in window)
         side = TILES[len(out)] * (2 if plain else 1)
-        for tile in compact_tiles(out, side ** len(out)):
+        each = math.prod(max(1, math.ceil((b - a) / n)) for (a, b), n in zip(window, out, strict=True))
+        for tile in compact_tiles(out, max(1, side ** len(out) // each)):
             where = tuple(slice(a, b) for a, b in tile)
             with torch.no_grad():
                 if plain:  # on the grid the field is the decoded signal itself

@@ -70,7 +70,7 @@ def write(signal: Signal, suffix: str) -> bytes:
             parts = ((k if signal.batch else ..., part) for k, part in enumerate(items(signal)))
             attributes = form.info.get("attributes", {})
             hdf5.write(out, variable, shape_of(signal), np.dtype(form.dtype), parts, attributes)
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise OutputFailed(f"{kind} cannot hold the array '{variable}' ({error})") from None
     return out.getvalue()
 

@@ -39,6 +39,7 @@ CONVENTIONS = "CF-1.11"
 FILE_ATTRIBUTES = ("Conventions", "title")
 MAX_CHUNK = 1024  # samples a side
 MAX_TEXT = 200  # characters of an attribute that is kept
+TINY = float(np.finfo(np.float32).tiny)  # the least scale_factor
 
 ROLES = {"lat": "latitude", "latitude": "latitude", "lon": "longitude", "longitude": "longitude"}
 NORTH, EAST = re.compile(r"degrees?_?(north|N)"), re.compile(r"degrees?_?(east|E)")
@@ -199,6 +200,8 @@ def describe(dataset: Any, place: Place) -> dict[str, Any]:
     for key, default in (("scale_factor", 1), ("add_offset", 0)):
         if (value := number(dataset.attrs, key, default)) != default:
             info[key] = value
+    if not TINY <= abs(info.get("scale_factor", 1)):
+        raise UnsupportedInput(f"the scale_factor of {info['variable']} is {info['scale_factor']:g}")
     if units := text(dataset.attrs, "units"):
         info["units"] = units
     of_file = {key: kept for key in FILE_ATTRIBUTES if (kept := text(dataset.file.attrs, key))}

@@ -69,7 +69,7 @@ def to_srgb(image: Image.Image, profile: Profile, notes: list[str]) -> Image.Ima
     return colours
 
 
-def note_dropped(icc: bytes | None, values: NDArray[np.integer], notes: list[str]) -> None:
+def note_dropped(icc: bytes | None, notes: list[str]) -> None:
     profile = Profile.parse(icc) if icc else None
     if icc and not (profile and profile.is_srgb()):
         label = profile.label if profile else "unusable"

@@ -1,4 +1,4 @@
-"""Shapes as truncated signed distances on grids: from meshes and voxels, and back; how alike two shapes are.
+"""Shapes as truncated signed distances on grids: from meshes and voxels, and back.
 
 Distances are counted in samples, positive inside. Features are s = 1/2 + tanh(d / TAU) / 2: the surface is where
 s = 1/2. All grids have the axes z, y, x; the vertices of meshes are x, y, z, as everywhere.
@@ -102,26 +102,6 @@ def to_mesh(features: NDArray[np.float32], grid: Grid) -> "Trimesh":
     vertices, faces, _, _ = marching_cubes(padded, 0.5, gradient_direction="descent", allow_degenerate=False)
     world = (vertices.astype(np.float64) - 1) * grid.spacing + grid.origin
     return Trimesh(world[:, ::-1], faces, process=False)
-
-
-def occupancy(mesh: "Trimesh", grid: Grid) -> NDArray[np.uint8]:
-    """1 where the centre of a sample of the grid is inside the mesh, by the winding number, else 0."""
-    return (_Surface(mesh, grid).survey()[0] > 0.5).astype(np.uint8)
-
-
-def iou(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
-    """Intersection over union of two occupancies of one shape; 1 if both are empty."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
-
-
-def chamfer(a: "Trimesh", b: "Trimesh", samples: int = 100_000, seed: int = 0) -> float:
-    """The mean of both mean distances from points spread evenly on one surface to the nearest of such on the other."""
-    from scipy.spatial import cKDTree
-    from trimesh.sample import sample_surface
-
-    points = [sample_surface(mesh, samples, seed=seed + k)[0] for k, mesh in enumerate((a, b))]
-    return float(np.mean([cKDTree(q).query(p)[0].mean() for p, q in (points, points[::-1])]))
 
 
 def open_edges(mesh: "Trimesh") -> int:

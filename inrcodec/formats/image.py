@@ -166,7 +166,7 @@ def _read_pillow(source: Path | bytes, max_pixels: int, notes: list[str]) -> NDA
         bits = _stored_bits(image, leading_bytes(source, 2**20))
         if image.format in ("PNG", "JPEG2000") and bits > 8:
             values = _stretched(_decode_deep(source, image.format), bits, notes)
-            colour.note_dropped(image.info.get("icc_profile"), values, notes)
+            colour.note_dropped(image.info.get("icc_profile"), notes)
         else:
             values = _to_array(_to_plain(image, notes))
             if values.dtype == np.uint8 and bits > 8:
@@ -240,7 +240,7 @@ def _read_deep_tiff(source: Path | bytes, max_pixels: int, notes: list[str]) -> 
     values = values[..., :kept]
     if kept > colours and alpha == 1:
         values = _unpremultiplied(values)
-    colour.note_dropped(profile, values, notes)
+    colour.note_dropped(profile, notes)
     return _upright(values, orientation)
 
 

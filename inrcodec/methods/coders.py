@@ -28,6 +28,7 @@ class Coder(nn.Module, ABC):
     """What the coders share; each says the rest. size: values of φ of a patch."""
 
     size: int
+    _made: tuple[list[bytes], entropy.Tables] | None = None
 
     @property
     @abstractmethod
@@ -58,9 +59,16 @@ class Coder(nn.Module, ABC):
         decoder.finish()
         return symbols
 
-    @abstractmethod
     def tables(self) -> entropy.Tables:
-        """Those of all operating points."""
+        """Those of all operating points: the same while the buffers are, since entropy coding keeps models of them."""
+        now = [b.cpu().numpy().tobytes() for b in self.buffers()]
+        if self._made is None or self._made[0] != now:
+            self._made = now, self.new_tables()
+        return self._made[1]
+
+    @abstractmethod
+    def new_tables(self) -> entropy.Tables:
+        """What `tables` keeps."""
 
     @abstractmethod
     def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
@@ -108,7 +116,7 @@ class UniformCoder(BitsCoder):
         steps = self.cells(point)
         return (symbols * (2 * CLIP / steps) - CLIP) * self.std + self.mean
 
-    def tables(self) -> CountTables:
+    def new_tables(self) -> CountTables:
         sizes = 2 ** np.arange(self.least, self.most + 1)
         return CountTables.split(self.counts.cpu().numpy(), sizes)
 
@@ -149,7 +157,7 @@ class SparseCoder(BitsCoder):
         values = ((symbols - 1) * (2 * CLIP / steps) - CLIP) * self.std
         return torch.where(symbols == 0, torch.zeros_like(values), values)
 
-    def tables(self) -> CountTables:
+    def new_tables(self) -> CountTables:
         """A table of two symbols for every level, then one for every b."""
         share = TOTAL // (2 * self.LEVELS)
         gates = [np.array([TOTAL - share * (2 * k + 1), share * (2 * k + 1)]) for k in range(self.LEVELS)]
@@ -223,7 +231,7 @@ class TransformCoder(Coder):
     def dequantise(self, symbols: Tensor, point: int) -> Tensor:
         return self.synthesise(symbols.float(), point)
 
-    def tables(self) -> CountTables:
+    def new_tables(self) -> CountTables:
         return CountTables.split(self.counts.cpu().numpy(), self.sizes.cpu().numpy().ravel().astype(np.int64))
 
     def _indices(self, point: int, patches: int) -> NDArray[np.int64]:

@@ -39,14 +39,15 @@ class StepCoder(BitsCoder):
     def dequantise(self, symbols: Tensor, point: int) -> Tensor:
         return symbols * (2 * CLIP / self.cells(point)) * self.std + self.mean
 
-    def tables(self) -> LatentTables:
+    def new_tables(self) -> LatentTables:
         return LatentTables(self.tails.cpu().numpy())
 
 
 class _Writer:
     """Known symbols and the (mean in eighths, scale index) of each part → parts for the entropy coder."""
 
-    def __init__(self, tables: LatentTables):
+    def __init__(self, tables: entropy.Tables):
+        assert isinstance(tables, LatentTables)
         self.tables = tables
         self.parts: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
 
@@ -59,8 +60,9 @@ class _Writer:
 class _Reader:
     """The inverse of `_Writer`; `y` only tells the shape."""
 
-    def __init__(self, tables: LatentTables, decoder: entropy.Decoder):
-        self.tables, self.decoder = tables, decoder
+    def __init__(self, decoder: entropy.Decoder):
+        assert isinstance(decoder.tables, LatentTables)
+        self.tables, self.decoder = decoder.tables, decoder
 
     def __call__(self, y: Symbols, mean: NDArray[np.integer], index: Symbols) -> Symbols:
         m, k = mean.ravel(), index.ravel()
@@ -104,7 +106,7 @@ class FlowCoder(StepCoder):
 
     def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
         symbols = np.zeros((math.prod(grid), self.size), np.int32)
-        return self._walk(symbols, point, _Reader(self.tables(), decoder))
+        return self._walk(symbols, point, _Reader(decoder))
 
 
 def seen(y: Tensor, cells: int) -> Tensor:
@@ -166,7 +168,7 @@ class GridCoder(StepCoder):
 
     def decode(self, decoder: entropy.Decoder, point: int, grid: tuple[int, ...]) -> Symbols:
         whole = self.whole(np.zeros((math.prod(grid), self.size), np.int32), grid).copy()
-        return self.split(self._walk(whole, point, _Reader(self.tables(), decoder)), grid)
+        return self.split(self._walk(whole, point, _Reader(decoder)), grid)
 
 
 def neighbours(whole: NDArray[Any]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inrcodec.adam import Adam
 from inrcodec.container import Header
 from inrcodec.errors import CorruptStream, TruncatedStream
 from inrcodec.fields.grids import with_axes
@@ -175,17 +176,14 @@ def fit(
         return torch.stack([error(p) * (len(p) / len(judged)) for p in judged.split(part)]).sum(0)
 
     lowest, best = judge(), [p.detach().clone() for p in parameters]
-    optimiser = torch.optim.Adam(parameters, lr=options.rate)
+    optimiser = Adam(parameters)
     every = max(1, steps // JUDGEMENTS)
     for step in range(steps):
-        if options.decay:
-            for group in optimiser.param_groups:
-                group["lr"] = options.rate * (1 + math.cos(math.pi * step / steps)) / 2
+        rate = options.rate * ((1 + math.cos(math.pi * step / steps)) / 2 if options.decay else 1.0)
         index = everything if whole else torch.randint(positions, (options.batch,), generator=draw)
-        optimiser.zero_grad()
         for p in index.split(part):
             (error(p) * (len(p) / len(index))).sum().backward()
-        optimiser.step()
+        optimiser.step(rate)
         progress((step + 1) / steps)
         if (step + 1) % every == 0 or step + 1 == steps:
             reached = judge()

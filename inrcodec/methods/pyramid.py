@@ -136,16 +136,18 @@ class PyramidModel(nn.Module):
             closed = effort > 0 and latents.basis(self, runs) is not None
             for channels in planes:
                 features = [plane_features(signal, k, channels, self.channels) for k in items]
-                single = len(channels) < self.channels
-                found.append(find_latents(self, features, header.shape, point, single, effort, advance, places, closed))
+                first_only = len(channels) < self.channels
+                found.append(
+                    find_latents(self, features, header.shape, point, first_only, effort, advance, places, closed)
+                )
                 sources.append(features)
             for k in range(len(items)):
                 for channels, own, features in zip(planes, found, sources, strict=True):
-                    single = len(channels) < self.channels
+                    first_only = len(channels) < self.channels
                     close = None
                     if closed:
-                        close = Closer(self, features[k], header.shape, point, single, places)
-                    coded = latents.write_symbols(self, own[k], header.shape, point, single, runs, close)
+                        close = Closer(self, features[k], header.shape, point, first_only, places)
+                    coded = latents.write_symbols(self, own[k], header.shape, point, first_only, runs, close)
                     for run, tiles in zip(sections, coded, strict=True):
                         run += tiles
         return [section for run in sections for section in run]
@@ -166,8 +168,8 @@ class PyramidModel(nn.Module):
         found = []
         for p, channels in enumerate(planes):
             own = [sections[k * per_run + p * tiles : k * per_run + (p + 1) * tiles] for k in range(whole)]
-            single = len(channels) < self.channels
-            found.append(CodedLatents(self, own, header.shape, header.operating_point, single, runs))
+            first_only = len(channels) < self.channels
+            found.append(CodedLatents(self, own, header.shape, header.operating_point, first_only, runs))
         places = self.places(form, header.shape)
         return PyramidField(self, header.shape, header.operating_point, form, found, places, item)
 
@@ -197,11 +199,11 @@ class Closer:
         features: Callable[[Window], Tensor],
         shape: Shape,
         point: int,
-        single: bool,
+        first_only: bool,
         places: Tensor | None,
     ):
-        """features: [C, *window] of a window of the grid. single: the signal has the first channel only."""
-        self.model, self.features, self.shape, self.single, self.places = model, features, shape, single, places
+        """features: [C, *window] of a window of the grid. first_only: the signal has the first channel only."""
+        self.model, self.features, self.shape, self.first_only, self.places = model, features, shape, first_only, places
         self.op = torch.tensor([point], device=model.device)
         self.first: Equations | None = None
 
@@ -214,7 +216,7 @@ class Closer:
             target = model.synthesis.from_signal(self.features(window)[None].to(model.device))
             equations.add(values, self.op, self.shape, window, target, self.places)
         self.first = self.first or equations
-        return closing.find(model.closing, model.tables, equations, self.op * model.config.aim, self.single)
+        return closing.find(model.closing, model.tables, equations, self.op * model.config.aim, self.first_only)
 
     def change(self, values: list[Tensor]) -> Change | None:
         """What they change of the last layer."""

@@ -30,13 +30,18 @@ SAMPLE = 4096  # cells of a part on which stretches are tried
 
 Ints = NDArray[np.integer]
 
+# symbols on either side, by scale: 14 scales of 0.04·e^(0.12·k), but at most MAX_REACH; written out, as no machine may
+# disagree
+REACH = np.array(
+    [3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5, 5, 5, 6, 6, 6, 7, 7, 8, 9, 9, 10, 11, 12, 14, 15, 17, 19, 21]
+    + [23, 26, 29, 32, 36, 40, 45, 50, 56, 63, 71, 79, 89, 100, 112, 126, 142, 160, 180, 203, 228]
+    + [MAX_REACH] * (SCALES - 51)
+)
+
 
 def tail_lengths() -> Ints:
-    """Entries of each tail, from the reach of each scale: 14 scales, but at most MAX_REACH symbols."""
-    # integers, so that no machine can disagree: 0.04·e^(0.12·k) in units of 1/1024, rounded, from a fixed table
-    scales = np.array([round(0.04 * 1.1274968515793757**k * 1024) for k in range(SCALES)])
-    reach = np.minimum(-(-14 * scales // 1024) + 2, MAX_REACH)
-    return FRACTION * reach + FRACTION // 2 + FRACTION
+    """Entries of each tail, by the reach of each scale."""
+    return FRACTION * REACH + FRACTION // 2 + FRACTION
 
 
 class LatentTables:
@@ -49,7 +54,7 @@ class LatentTables:
         self._tails = np.split(tails.astype(np.int64), np.cumsum(lengths)[:-1])
         if any(t[0] != TOTAL // 2 or t[-1] < 0 or (np.diff(t) > 0).any() for t in self._tails):
             raise ValueError("a tail is not that of a symmetric distribution")
-        self.reach = (lengths - FRACTION // 2 - FRACTION) // FRACTION
+        self.reach = REACH
 
     def counts(self, table: int) -> Ints:
         """Counts of the alphabet of one table; they sum to 2^24, and some may be zero."""

@@ -5,7 +5,7 @@
 The lattice is fixed in the file, so decoded samples are the same numbers on every machine: the field only tells where
 they probably are. It is evaluated in float64 for that, and rounded to the eighth of a step (or to a coarser unit, if
 the steps are fine). Machines differ there by far less than TOLERANCE; where rounding could go either way within that,
-the encoder says which way it went (`Doubts`).
+the encoder says which way it went (`round_guide`).
 """
 
 import struct
@@ -85,6 +85,7 @@ class Lattice:
 
 
 EXACT = 1 << 53  # integers up to here are doubles
+HUGE = 1e300  # more than any bound of floats
 
 
 def lossless(values: Iterable[NDArray[np.generic]]) -> Lattice:
@@ -102,6 +103,8 @@ def lossless(values: Iterable[NDArray[np.generic]]) -> Lattice:
 def bounded(bound: float, dtype: str, low: float, high: float) -> Lattice:
     """The widest lattice on which samples from low to high are off by the bound at most. Raises UsageError."""
     kind = np.dtype(dtype)
+    if not bound < (EXACT if kind.kind != "f" else HUGE):
+        raise UsageError(f"an error of {bound:g} does not bound samples of {kind}")
     if kind.kind != "f":
         return Lattice(bound, 0.0, 2.0 * int(bound) + 1)
     rounding = float(np.spacing(np.array(max(abs(low), abs(high)), kind)))

@@ -2,7 +2,7 @@
 
 Scale index k stands for the scale s = 2^(k/4 − 4), in units of what is coded. Each member is 15/16 of a logistic
 distribution of scale s and 1/16 of one of scale 3·s. Table 8·k + f has its mean f/8 above an integer; its alphabet is
-−reach … reach and an escape. From LARGE on, the lowest bits of a value go uncoded (`split`), so that no alphabet grows.
+−reach … reach and an escape. From LARGE on, the lowest bits of a value go uncoded (`plan`), so that no alphabet grows.
 """
 
 from functools import cache

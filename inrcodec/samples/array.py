@@ -109,7 +109,7 @@ class ArrayFormat:
             special = replace(special, index=special.of(item)[None])
         return replace(self, special=special, info=self.info | {"item": item})
 
-    def placed(self, window: Window, out: Shape, items: int = 1) -> "ArrayFormat":
+    def placed(self, window: Window, out: Shape, shape: Shape, items: int = 1) -> "ArrayFormat":
         """The format of a window of the grid, resampled to `out` positions.
 
         Special samples are carried over by nearest neighbour. What `info` says of the grid is the business of the

@@ -20,7 +20,7 @@ class AudioFormat:
     """How the samples of a sound looked in the file.
 
     dtype: "int16" (up to 16 bits), "int32" (24 or 32 bits, scaled to 32) or "float32" (full scale 1).
-    channels: 1 to 8; of two, their half sum and half difference are coded. rate: samples per second.
+    channels: 1 to 8; of two, their sum and difference, each over √2, are coded. rate: samples per second.
     """
 
     dtype: str
@@ -57,7 +57,7 @@ class AudioFormat:
         """The format of one item of a batch."""
         return self
 
-    def placed(self, window: Window, out: Shape, items: int = 1) -> "AudioFormat":
+    def placed(self, window: Window, out: Shape, shape: Shape, items: int = 1) -> "AudioFormat":
         """The format of a window of the grid, resampled to `out` positions: as long in seconds. Raises UsageError."""
         ((start, stop),) = window
         return replace(self, rate=round(self.rate * out[0] / (stop - start)))
@@ -76,7 +76,7 @@ class AudioFormat:
         return cls(list(FULL_SCALES)[byte >> 3], (byte & 7) + 1, int.from_bytes(block, "little") + 1)
 
     def to_features(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Samples [..., C] to float32 features around 1/2; two channels become their half sum and difference."""
+        """Samples [..., C] to float32 features around 1/2; two channels become their sum and difference over √2."""
         x = (values.astype(np.float64) * (AUDIO_SPAN / FULL_SCALES[self.dtype])).astype(np.float32)
         return (x @ _MIDDLE_SIDE if self.channels == 2 else x) + np.float32(0.5)
 

@@ -55,7 +55,7 @@ class ImageFormat:
         """The format of one item of a batch."""
         return self
 
-    def placed(self, window: Window, out: Shape, items: int = 1) -> "ImageFormat":
+    def placed(self, window: Window, out: Shape, shape: Shape, items: int = 1) -> "ImageFormat":
         """The format of a window of the grid, resampled to `out` positions."""
         return self
 

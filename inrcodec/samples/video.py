@@ -64,14 +64,16 @@ class VideoFormat:
         """The format of one chunk: silent."""
         return replace(self, frames=min(shape[0], self.frames - item * shape[0]), sound=b"")
 
-    def placed(self, window: Window, out: Shape, items: int = 1) -> "VideoFormat":
-        """The format of a window of every chunk, resampled to `out` positions: as long in seconds.
+    def placed(self, window: Window, out: Shape, shape: Shape, items: int = 1) -> "VideoFormat":
+        """The format of a window of every chunk of `shape`, resampled to `out` positions: as long in seconds.
 
         Raises UsageError if parts of the time of several chunks were to be joined.
         """
-        (start, stop), chunk = window[0], -(-self.frames // items)
-        if items > 1 and (start > 0 or stop < chunk):
-            raise UsageError(f"the film is in {items} chunks of {stop} frames: name one with --item to cut its time")
+        start, stop = window[0]
+        if items > 1 and (start, stop) != (0, shape[0]):
+            raise UsageError(
+                f"the film is in {items} chunks of {shape[0]} frames: name one with --item to cut its time"
+            )
         ratio = Fraction(out[0], stop - start)
         frames = round(self.frames * ratio) if items > 1 else out[0]
         sound = self.sound if start == 0 and frames == round(self.frames * ratio) else b""  # a part of a film is silent

@@ -1,9 +1,10 @@
 """The training loop of the pyramid: one stage, amortised, resumable.
 
-Crops, log λ uniform over the whole range, straight-through rounding for the synthesis and the context, noise for the
-rate; the loss of each sample is divided by its own value, so that every rate counts alike. Constant learning rate,
-then a linear decay over the last part of the run. The first steps may train the prior alone, of a network from nothing
-over the bare wavelet. A last run may teach synthesis and prior what latents are like that a search has found.
+Crops, log λ drawn from the whole range, low rates a little more often, straight-through rounding for the synthesis and
+the context, noise for the rate; the loss of each sample is divided by its own value, so that every rate counts alike.
+Constant learning rate, then a linear decay over the last part of the run. The first steps may train the prior alone, of
+a network from nothing over the bare wavelet. A last run may teach synthesis and prior what latents are like that a
+search has found.
 """
 
 import copy

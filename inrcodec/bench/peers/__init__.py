@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 from inrcodec.bench.model import Codec, Modality
 from inrcodec.bench.peers import arrays, audio, image, video
-from inrcodec.errors import UsageError
 
 PEERS: Mapping[Modality, Mapping[str, Callable[[], Codec]]] = {
     "image": image.PEERS,
@@ -26,14 +25,3 @@ def available(modality: Modality) -> tuple[list[Codec], list[str]]:
         except ImportError as error:
             notes.append(f"{name}: skipped, needs {error.name}")
     return codecs, notes
-
-
-def find(name: str, modality: Modality) -> Codec:
-    """The codec of this name. Raises UsageError where there is none, or where its library is absent."""
-    peers = PEERS[modality]
-    if name not in peers:
-        raise UsageError(f"{name}: none of the {len(peers)} {modality} peers ({', '.join(peers) or 'none'})")
-    try:
-        return peers[name]()
-    except ImportError as error:
-        raise UsageError(f"{name}: needs {error.name}") from error
