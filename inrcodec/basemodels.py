@@ -58,6 +58,8 @@ def installed() -> Iterator[ModelInfo]:
     """All models, each name once, in the order of `folders`."""
     seen = set()
     for root in folders():
+        if not os.access(root, os.R_OK | os.X_OK):  # absent, or another user's
+            continue
         for path in sorted(root.glob("*/model.toml")):
             if path.parent.name not in seen:
                 seen.add(path.parent.name)

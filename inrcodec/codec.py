@@ -24,7 +24,7 @@ from inrcodec.methods.method import WITHOUT_NETWORK, Model, Progress, module, na
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.recovery import Sections
 from inrcodec.residual.lattice import Lattice
-from inrcodec.settings import Encoded, Settings
+from inrcodec.settings import DEFAULT_METHOD, Encoded, Settings
 from inrcodec.signal import Lazy, SampleFormat, Signal
 from inrcodec.targets import Target, search
 
@@ -40,8 +40,12 @@ def encode(
     modality, variable: as `formats.read` takes them. Other keywords: the fields of `Settings`.
     Raises members of `inrcodec.errors`.
     """
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
     if isinstance(source, (str, Path, bytes)):
         signal = formats.read(source if isinstance(source, bytes) else Path(source), modality, variable)
+    elif variable is not None:
+        raise UsageError(f"an array has no variables, so no '{variable}'")
     else:
         signal = Signal.from_array(source, modality)
     return compress(signal, Settings(**settings)).data  # type: ignore[arg-type]
@@ -56,7 +60,7 @@ def compress(signal: Signal, settings: Settings, progress: Progress = lambda *_:
         octave, point = fitting.split(level)
         own = replace(signal, format=fitting.fitted(signal, info, octave))
         header = Header(
-            method=METHODS[info.method if info else settings.method],
+            method=METHODS[info.method if info else settings.method or DEFAULT_METHOD],
             modality=MODALITIES[signal.format.modality],
             model_id=info.id if info else bytes(MODEL_ID_BYTES),
             shape=signal.shape,
@@ -165,12 +169,14 @@ def reconstruct(
             return stream.read(header, sections, model, k).samples(scale, size, region, max_pixels, advance)
 
     changed = (*window, *out) != (*((0, n) for n in header.shape), *header.shape)
+    exact = header.residual and out == tuple(b - a for a, b in window)
     if header.items is not None and item is None:
-        lazy = Lazy(samples, (header.items, *out, form.channels), np.dtype(form.dtype))
-        return Signal(lazy, form.placed(window, out, header.shape, header.items) if changed else form, notes)
+        form = form.placed(window, out, header.shape, header.items) if changed else form
+        return Signal(Lazy(samples, (header.items, *out, form.channels), np.dtype(form.dtype)), form, notes, exact)
     k = _item(header, item)
     form = form if header.items is None else form.of_item(k, header.shape)
-    return Signal(samples(k), form.placed(window, out, header.shape) if changed else form, notes)
+    form = form.placed(window, out, header.shape) if changed else form  # refuses before there is work
+    return Signal(samples(k), form, notes, exact)
 
 
 def open_field(
@@ -193,7 +199,7 @@ def describe(source: Path | str | bytes) -> dict[str, object]:
 
 
 def _bytes(source: Path | str | bytes) -> bytes:
-    return source if isinstance(source, bytes) else files.read(Path(source))
+    return bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else files.read(Path(source))
 
 
 def _open(
@@ -223,26 +229,29 @@ def _open(
 def _model(signal: Signal, settings: Settings) -> tuple[ModelInfo | None, Model]:
     """The base network, if the method has one, and the model to encode with. Raises UsageError."""
     device = devices.choose(settings.device)
-    info = basemodels.by_name(settings.model) if settings.model else fitting.choose(signal, settings.method)
+    method = settings.method or DEFAULT_METHOD
+    info = basemodels.by_name(settings.model) if settings.model else fitting.choose(signal, method)
+    if info is not None and settings.method not in (None, info.method):
+        raise UsageError(f"base network {info.name} is of method {info.method}, not {settings.method}")
     if info is not None:
         if settings.options or settings.preset:
             raise UsageError(f"method {info.method} has no options: those of base network {info.name} are trained")
         model = basemodels.load(info, device)
     else:
-        model = _without_network(settings, device)
+        model = _without_network(method, settings, device)
     fitting.check(signal, info, model)
     return info, model
 
 
-def _without_network(settings: Settings, device: str) -> Model:
-    found = module(settings.method)
+def _without_network(method: str, settings: Settings, device: str) -> Model:
+    found = module(method)
     presets: dict[str, dict[str, object]] = getattr(found, "PRESETS", {})
     if settings.preset is not None and settings.preset not in presets:
-        raise UsageError(f"{settings.method} has no preset '{settings.preset}'; there are {', '.join(presets)}")
+        raise UsageError(f"{method} has no preset '{settings.preset}'; there are {', '.join(presets)}")
     try:
         return found.load(None, presets.get(settings.preset or "", {}) | dict(settings.options)).to(device)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{settings.method}: {error}") from None
+        raise UsageError(f"{method}: {error}") from None
 
 
 def _item(header: Header, item: int | None) -> int:
@@ -269,7 +278,7 @@ def _memory(positions: int) -> Iterator[None]:
 def _operating_point(settings: Settings, model: Model) -> int:
     if settings.lmbda is not None:
         if not isinstance(model, PyramidModel):
-            raise UsageError(f"lmbda is for the pyramid; method {settings.method} has quality and targets")
+            raise UsageError("lmbda is for the pyramid; other methods have quality and targets")
         return operating_point(settings.lmbda, model.config.aim if settings.effort else 1.0)
     quality = 50.0 if settings.quality is None else settings.quality
     return round(quality / 100 * (model.points - 1))

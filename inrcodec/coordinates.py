@@ -14,6 +14,8 @@ from torch import Tensor
 from inrcodec.errors import LimitExceeded, UsageError
 from inrcodec.window import Window
 
+MAX_AXIS = 1 << 40  # samples of an output
+
 
 def output_grid(
     shape: tuple[int, ...],
@@ -43,6 +45,8 @@ def output_grid(
     if size is not None and min(size) < 1:
         raise UsageError(f"size must be at least {_times((1,) * dims)}, not {_times(size[::-1])}")
     factor = 1.0 if scale is None else scale
+    if factor * max(extents) > MAX_AXIS:
+        raise LimitExceeded(f"{_times(extents)} samples at scale {factor:g}; the limit of an axis is {MAX_AXIS}")
     out = size[::-1] if size else tuple(max(1, round(e * factor)) for e in extents)
     if math.prod(out) > limit:
         raise LimitExceeded(f"{_times(out)} = {math.prod(out)} samples; the limit is {limit}")

@@ -45,6 +45,10 @@ class Job:
         if self.create:
             with _failing(self.target):
                 parent.mkdir(parents=True, exist_ok=True)
+        if os.path.exists(self.target) and not os.path.isfile(self.target):  # a device or a pipe, written in place
+            if not os.access(self.target, os.W_OK):
+                raise OutputFailed(f"{self.target}: no permission to write to it")
+            return
         if not os.path.isdir(parent):
             raise OutputFailed(f"{self.target}: there is no folder {parent}")
         if not os.access(parent, os.W_OK):
@@ -64,6 +68,8 @@ def plan(
     the output names; several files and folders go into a folder, keeping the structure of a searched one.
     Raises NothingToDo, OutputExists (unless `overwrite`), OutputFailed, UnreadableInput or UsageError.
     """
+    if "" in inputs:
+        raise InputNotFound("'': there is no such file")
     if "-" in inputs:
         jobs = [_piped(inputs, output)]
     elif len(inputs) == 1 and not os.path.isdir(inputs[0]):
@@ -117,6 +123,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _piped(inputs: list[str], output: str | None) -> Job:
     if len(inputs) > 1:
         raise UsageError(f"- (standard input) cannot be combined with {len(inputs) - 1} other inputs")
+    if output is not None and output.endswith(("/", os.sep)):
+        raise UsageError(f"- (standard input) has no name that its output in {output} could have: name a file")
     return Job(None, None if output in (None, "-") else Path(str(output)))
 
 
@@ -200,6 +208,8 @@ def write(target: Path | None, data: bytes, check: Callable[[bytes], None] | Non
             raise OutputFailed(f"{target or 'standard output'}: not a file that can be read back and tested")
         elif place is not None:
             place.write_bytes(data)  # a device or a pipe is written to, never replaced
+        elif sys.__stdout__ is None:
+            raise OutputFailed("standard output: is closed")
         else:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

@@ -11,6 +11,7 @@ from inrcodec.errors import UsageError
 from inrcodec.signal import SampleFormat
 
 MAX_EFFORT = 9
+DEFAULT_METHOD = "pyramid"
 
 AIMS = ("quality", "lmbda", "target_bpp", "target_kbps", "target_psnr", "target_snr", "target_rmse", "target_bytes")
 BOUNDS = ("max_error", "max_rel_error", "lossless")
@@ -32,7 +33,7 @@ class Settings:
     max_rel_error: float | None = None  # the same, as a part of the range of the samples
     lossless: bool = False  # every sample comes back, of integers
     effort: int = 5  # 0 = amortised start only … 9 = hundreds of adaptation steps
-    method: str = "pyramid"
+    method: str | None = None  # None = that of the base network named, or pyramid
     model: str | None = None  # the name of a base network; None = the one for such a signal
     preset: str | None = None  # named options of a method without a base network
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # of such a method, on top
@@ -57,7 +58,7 @@ class Settings:
             raise UsageError(f"quality must be within 0 and 100, not {self.quality}")
         if not 0 <= self.effort <= MAX_EFFORT:
             raise UsageError(f"effort must be within 0 and {MAX_EFFORT}, not {self.effort}")
-        if self.method not in METHODS:
+        if self.method is not None and self.method not in METHODS:
             raise UsageError(f"no method '{self.method}'; there are {', '.join(METHODS)}")
 
 

@@ -65,11 +65,13 @@ class Signal:
     values: [*grid, C] in the file's own dtype ([H, W, C] of an image, [T, C] of a sound, [T, H, W, 3] of a film), or
     [N, *grid, C] of a batch. A tile becomes float only when it is coded.
     notes: one-line warnings for the user about what reading the file changed or left out.
+    exact: decoded within an error bound, so that writing it must not change it further.
     """
 
     values: Values
     format: SampleFormat
     notes: tuple[str, ...] = ()
+    exact: bool = False
 
     @property
     def batch(self) -> bool:

@@ -317,3 +317,15 @@ def test_writing_from_lazy_values_and_errors() -> None:
     beyond = {"variable": "a", "attributes": {"_FillValue": 300}}
     with pytest.raises(OutputFailed, match="300"):
         array.write(Signal.numbers(np.zeros(5, np.uint8), info=beyond), ".h5")
+
+
+def test_arrays_left_out_are_named(tmp_path: Path) -> None:
+    whole, path = numbers((4, 5)), tmp_path / "a.npz"
+    np.savez(path, a=whole, names=np.array(["x", "y"]))
+    assert array.read(path).notes == ("only a is coded; left out: names",)
+    assert array.read(path, "a").notes == ()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = whole
+        for k in range(9):
+            file[f"s{k}"] = "text"
+    assert array.read(tmp_path / "a.h5").notes == ("only a is coded; left out: s0, s1, s2, s3, s4, s5, and 3 more",)

@@ -250,6 +250,8 @@ def test_what_cannot_be() -> None:
     for kind in (np.int32, np.float32):
         with pytest.raises(UsageError, match=r"1e\+308 does not bound samples of"):
             within(values.astype(kind), 1e308)
+    with pytest.raises(UsageError, match=r"beyond ±2\^53"):
+        within(np.array([[0, 2**54, -(2**54), 5, 7]] * 4), 100)
     with pytest.raises(UsageError, match="all of them"):
         within(np.ones_like(values), 0, max_error=None, max_rel_error=0.1)
     with pytest.raises(UsageError, match="exclude"):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from inrcodec import basemodels, codec, container
 from inrcodec.cli import main
+from inrcodec.errors import InputNotFound, LimitExceeded, NotAStream, OutputFailed, UsageError
 from inrcodec.formats import image
 from inrcodec.signal import Signal
 
@@ -591,3 +592,53 @@ def test_the_bar_is_for_terminals_only(cli: Cli, photo: Path, monkeypatch: pytes
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert "photo.png: adapting" in cli("encode", "photo.png", "--effort", 0, "--force").err
     assert cli("encode", "photo.png", "--effort", 0, "--force", "-q").err == ""
+
+
+def test_a_model_of_another_method(cli: Cli, photo: Path) -> None:
+    run = cli("encode", photo, "--method", "coin", "--model", "tiny", "--effort", 0)
+    assert run.code == UsageError.exit_code and "of method pyramid, not coin" in run.err and not run.changed
+
+
+@pytest.mark.parametrize("name", ["missing.inr", "photo.png"])
+def test_decoding_what_is_no_stream_to_a_sound(cli: Cli, photo: Path, name: str) -> None:
+    run = cli("decode", name, "-o", "v.wav")
+    expected = InputNotFound if name == "missing.inr" else NotAStream
+    assert run.code == expected.exit_code and "cannot write" not in run.err
+
+
+def test_numbers_beyond_reason(cli: Cli, photo: Path, coded: Path) -> None:
+    for arguments, error in [
+        (("decode", coded, "-o", "a.png", "--scale", "1e308"), LimitExceeded),
+        (("decode", coded, "-o", "a.png", "--region", "1 0,0,9,9"), UsageError),
+        (("decode", coded, "-o", "a.png", "--size", "9" * 5000 + "x2"), UsageError),
+        (("encode", photo, "-o", "a.inr", "--target-size", "9" * 400), UsageError),
+        (("bench", "--effort", "nan"), UsageError),
+        (("bench", "--effort", "0.7"), UsageError),
+        (("bench", "--quality", "500"), UsageError),
+        (("bench", "--tsv", "nowhere/a.tsv"), OutputFailed),
+    ]:
+        run = cli(*arguments)
+        assert run.code == error.exit_code and "internal" not in run.err, run.err
+    assert cli("decode", coded, "-o", "a.png", "--region", "0, 0, 9, 9").code == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_closed_streams_and_pipes(photo: Path, coded: Path) -> None:
+    def shell(line: str) -> subprocess.CompletedProcess[bytes]:
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "I": f"{sys.executable} -m inrcodec",
+        }
+        return subprocess.run(["bash", "-c", line], capture_output=True, cwd=photo.parent, env=environment, check=False)
+
+    assert shell("$I encode photo.png -o a.inr --effort 0 >&-").returncode == 0
+    assert (photo.parent / "a.inr").is_file()
+    assert shell("$I info photo.inr 2>&-").returncode == 0
+    closed = shell("$I decode photo.inr -o - >&-")
+    assert closed.returncode == OutputFailed.exit_code and b"standard output: is closed" in closed.stderr
+    piped = shell(
+        "cat photo.png | $I encode /dev/stdin -o b.inr --effort 0 && cat b.inr | $I decode /dev/stdin -o b.png"
+    )
+    assert piped.returncode == 0, piped.stderr
+    assert (photo.parent / "a.inr").read_bytes() == (photo.parent / "b.inr").read_bytes()
+    assert size_of((photo.parent / "b.png").read_bytes()) == (WIDTH, HEIGHT)

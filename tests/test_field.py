@@ -6,8 +6,11 @@ import torch
 from conftest import picture
 
 import inrcodec
-from inrcodec.errors import UsageError
+from inrcodec import formats
+from inrcodec.errors import LimitExceeded, OutOfMemory, UsageError
+from inrcodec.fields import field as fields
 from inrcodec.fields.field import Field
+from inrcodec.signal import Signal
 
 HEIGHT, WIDTH = 37, 50
 
@@ -102,3 +105,42 @@ def test_one_sample_and_no_coordinates() -> None:
     field = inrcodec.open_field(inrcodec.encode(picture(1, 1), model="tiny", effort=0))
     assert field(torch.rand(4, 2)).shape == (4, 3) and field(torch.zeros(0, 2)).shape == (0, 3)
     assert inrcodec.decode(inrcodec.encode(picture(1, 9), model="tiny", effort=0), scale=3).shape == (3, 27, 3)
+
+
+@pytest.mark.parametrize("coordinates", [[[0.3]], [[0.3, 0.3, 0.3]], [0.3, 0.3], [[0.3, float("nan")]]])
+def test_other_coordinates_are_refused(field: Field, coordinates: list) -> None:
+    with pytest.raises(UsageError, match="coordinates"):
+        field(torch.tensor(coordinates))
+
+
+def test_a_grid_beyond_memory(field: Field) -> None:
+    with pytest.raises(OutOfMemory, match="samples"):
+        field.grid(scale=1e7)
+    with pytest.raises(LimitExceeded, match="scale 1e\\+308"):
+        field.grid(scale=1e308)
+
+
+def test_shrinking_takes_no_more_at_once_than_enlarging(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fields.TILES, 2, 16)
+    whole, most = field.grid(size=(6, 5)), 0
+    original = field._at
+
+    def counted(positions: torch.Tensor) -> torch.Tensor:
+        nonlocal most
+        most = max(most, len(positions))
+        return original(positions)
+
+    monkeypatch.setattr(field, "_at", counted)
+    torch.testing.assert_close(field.grid(size=(6, 5)), whole)
+    assert 8 * 9 <= most <= 16 * 16
+
+
+def test_bytes_of_any_kind(data: bytes) -> None:
+    for kind in (bytearray, memoryview):
+        np.testing.assert_array_equal(inrcodec.decode(kind(data)), inrcodec.decode(data))
+    png = formats.write(Signal.from_array(picture(8, 9)), ".png")
+    assert inrcodec.encode(bytearray(png), model="tiny", effort=0) == inrcodec.encode(png, model="tiny", effort=0)
+    with pytest.raises(UsageError, match="no kind 'nope'"):
+        inrcodec.encode(png, modality="nope")
+    with pytest.raises(UsageError, match="no variables"):
+        inrcodec.encode(picture(8, 9), variable="x")

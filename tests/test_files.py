@@ -103,6 +103,13 @@ def test_several_inputs_need_a_folder(tmp_path: Path, output: str, monkeypatch: 
         plan("a.png", "b.png", output=output)
 
 
+def test_names_that_are_none() -> None:
+    with pytest.raises(InputNotFound, match="''"):
+        plan("")
+    with pytest.raises(UsageError, match="name a file"):
+        plan("-", output="folder/")
+
+
 def test_stdin_stands_alone() -> None:
     with pytest.raises(UsageError, match="1 other"):
         plan("-", "a.png")
@@ -140,6 +147,8 @@ def test_prepare_makes_only_folders_it_may(tmp_path: Path) -> None:
     touch(tmp_path / "file")
     with pytest.raises(OutputFailed):
         Job(None, tmp_path / "file/deep/a.inr", create=True).prepare()
+    if os.path.exists("/dev/null"):
+        Job(None, Path("/dev/null")).prepare()
 
 
 # Reading

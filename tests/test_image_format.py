@@ -276,7 +276,7 @@ def test_other_colour_spaces(mode: str) -> None:
         picture = Image.fromarray(noise(3), "LAB")
     else:
         picture = pillow(noise(3), mode)
-    check(saved(picture, "TIFF"), np.asarray(picture.convert("RGB")))
+    check(saved(picture, "TIFF"), np.asarray(picture.convert("RGB")), f"{mode} samples converted to RGB")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])

@@ -281,3 +281,9 @@ def test_wrong_uses_are_named(tmp_path: Path) -> None:
     with pytest.raises(OutputFailed, match="4×4×4 samples from 0 to 0"):
         shape.write(empty, ".obj")
     assert not np.load(io.BytesIO(shape.write(empty, ".npy"))).any()
+
+
+def test_comments_in_any_encoding() -> None:
+    text = trimesh.creation.icosphere(subdivisions=1).export(file_type="obj")
+    mesh = shape.load_mesh("# caf\u00e9\n".encode("latin-1") + text.encode(), "a.obj")
+    assert len(mesh.faces) == 80

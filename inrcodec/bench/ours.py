@@ -58,9 +58,12 @@ def _network(modality: Modality, method: str, model: str | None) -> ModelInfo | 
         raise UsageError(f"no method '{method}'; there are {', '.join(METHODS)}")
     if method in WITHOUT_NETWORK:
         return None
-    if method == "pyramid":
-        return basemodels.by_name(model or fitting.DEFAULT[modality])
-    return fitting.learned(method, modality)
+    if method != "pyramid":
+        return fitting.learned(method, modality)
+    info = basemodels.by_name(model or fitting.DEFAULT[modality])
+    if info.method != method:
+        raise UsageError(f"base network {info.name} is of method {info.method}: --method, not --model, chooses it")
+    return info
 
 
 def _qualities(method: str, info: ModelInfo | None, device: str) -> tuple[float, ...]:

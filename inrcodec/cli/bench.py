@@ -165,8 +165,10 @@ def bench(
     plot: Plot = None,
 ) -> None:
     """Measure rate, distortion and speed against other codecs: real encodes, real decodes."""
-    qualities = None if quality is None else tuple(parse.numbers("--quality", quality))
-    efforts = [int(n) for n in parse.numbers("--effort", effort)]
+    qualities = None if quality is None else tuple(parse.numbers("--quality", quality, 100))
+    efforts = [int(n) for n in parse.numbers("--effort", effort, 9, whole=True)]
+    for path in (tsv, report, plot):
+        files.Job(None, path).prepare()
     keep_memory()
     from inrcodec import devices
     from inrcodec.bench import bd, datasets, metrics, ours, run, table

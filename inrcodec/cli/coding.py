@@ -88,7 +88,7 @@ def encode(
     variable: Variable = None,
     effort: Effort = 5,
     model: Model = None,
-    method: Method = "pyramid",
+    method: Method = None,
     preset: Preset = None,
     options: Options = None,
     device: Device = "auto",
@@ -136,7 +136,8 @@ def encode(
         started = time.monotonic()
         victim = job.source if delete_source else None
         known = files.identity(victim) if victim else ()
-        signal = formats.read(files.read(None) if job.source is None else job.source, modality, variable)
+        whole = job.source is not None and not job.source.is_file()  # a pipe can be read but once
+        signal = formats.read(files.read(job.source) if job.source is None or whole else job.source, modality, variable)
         job.prepare()
         encoded = codec.compress(signal, settings, bar)
         check = partial(codec.verify, signal, encoded, chosen) if test or victim else None
@@ -208,13 +209,15 @@ def _suffix(kind: str | None, job: Job, modality: str, sort: str) -> str:
 
 
 def _kind(source: Path) -> tuple[str, str]:
-    """Modality of a stream, and "mesh" or "voxels" of a shape; what is wrong is said when it is decoded."""
+    """Modality of a stream in a file, and "mesh" or "voxels" of a shape; what is wrong is said when it is decoded."""
+    if not source.is_file():  # a pipe can be read but once
+        return "", ""
     try:
         with source.open("rb") as file:
             said = container.describe(file.read(HEAD))
         return str(said["modality"]), str(said.get("kind", ""))
     except (OSError, InrcodecError):
-        return "image", ""
+        return "", ""
 
 
 HEAD = 1 << 20  # bytes that hold any header but one of many special samples

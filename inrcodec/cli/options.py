@@ -40,7 +40,8 @@ DeleteSource = Annotated[
     bool,
     typer.Option(
         "--delete-source",
-        help="Delete each input once its stream passed --test, unless a note says that something was changed.",
+        help="Delete each input once its stream passed --test, unless a note says that samples were changed or"
+        " left out. Metadata goes with it.",
         rich_help_panel=FILES,
     ),
 ]
@@ -205,8 +206,14 @@ Model = Annotated[
     ),
 ]
 Method = Annotated[
-    str,
-    typer.Option("--method", metavar="NAME", help=f"One of {', '.join(METHODS)}.", rich_help_panel=RUNNING),
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help=f"One of {', '.join(METHODS)}.",
+        show_default="that of --model, or pyramid",
+        rich_help_panel=RUNNING,
+    ),
 ]
 Preset = Annotated[
     str | None,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec.coordinates import output_grid, positions
-from inrcodec.errors import UsageError
+from inrcodec.errors import OutOfMemory, UsageError
 from inrcodec.fields.grids import compact_tiles
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import SampleFormat
@@ -39,9 +39,16 @@ class Field(ABC):
         self.blank = False  # whether there are only these: the encoder found no field that is worth its bytes
 
     def __call__(self, coordinates: Tensor | NDArray[np.floating]) -> Tensor:
-        """[N, d] → features [N, C]; differentiable in the coordinates. Raises UsageError of a blank field."""
+        """[N, d] → features [N, C]; differentiable in the coordinates.
+
+        Raises UsageError of other coordinates, and of a blank field.
+        """
         self._check()
         c = torch.as_tensor(coordinates, device=self.device)
+        if c.ndim != 2 or c.shape[1] != len(self.shape):
+            raise UsageError(f"coordinates are shaped [N, {len(self.shape)}], not {list(c.shape)}")
+        if not torch.isfinite(c).all():
+            raise UsageError("coordinates must be finite")
         return self._at((c if c.is_floating_point() else c.float()) * torch.tensor(self.shape, device=c.device) - 0.5)
 
     def grid(
@@ -52,11 +59,14 @@ class Field(ABC):
     ) -> Tensor:
         """Features [*grid, C] on a regular grid. Of an image: size (width, height), region (x, y, width, height).
 
-        Raises UsageError of a blank field.
+        Raises UsageError of a blank field, LimitExceeded or OutOfMemory.
         """
         self._check()
         window, out = output_grid(self.shape, scale, size, region)
-        result = torch.empty(*out, self.format.channels)
+        try:
+            result = torch.empty(*out, self.format.channels)
+        except RuntimeError:
+            raise OutOfMemory(f"not enough memory for {'x'.join(map(str, out))} samples") from None
         for where, values in self._windows(window, out):
             result[where] = values.cpu()
         return result

@@ -64,6 +64,8 @@ def read(source: Path | bytes, modality: str | None = None, variable: str | None
     variable: which one of a file that holds several.
     Raises InputNotFound, UnreadableInput, UnsupportedInput, UsageError, LimitExceeded or OutOfMemory.
     """
+    if modality is not None and modality not in MODULES:
+        raise UsageError(f"there is no kind '{modality}' of files, only {', '.join(MODULES)}")
     head, name = leading_bytes(source), name_of(source)
     kind = modality or _recognised(source, head, name)
     more: dict[str, Any] = {} if variable is None else {"variable": variable}

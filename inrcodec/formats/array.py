@@ -6,7 +6,7 @@
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inrcodec.errors import OutputFailed, UnsupportedInput, UsageError
 from inrcodec.formats import hdf5
-from inrcodec.formats.source import leading_bytes, name_of
+from inrcodec.formats.source import leading_bytes, listed, name_of
 from inrcodec.formats.stored import Stored, check_dtype, check_size, reading
 from inrcodec.samples.array import DTYPES, ArrayFormat
 from inrcodec.signal import Signal
@@ -148,20 +148,31 @@ def _npz(file: Any, name: str, variable: str | None) -> Stored:
                 with archive.open(member) as part:
                     shape, _, dtype = _header(part)
                 shapes[member.filename.removesuffix(".npy")] = (shape, dtype)
-        variable = _choose(name, shapes, variable)
+        asked, variable = variable, _choose(name, shapes, variable)
         member = archive.getinfo(f"{variable}.npy")
         check_size(name, member.file_size, member.compress_size)
-        return Stored(name, _npy(archive.read(member), name), {"variable": variable})
+        notes = _left_out(shapes, variable, asked)
+        return Stored(name, _npy(archive.read(member), name), {"variable": variable}, (), notes)
 
 
 def _hdf5(source: Path | bytes, name: str, variable: str | None) -> Stored:
     found = hdf5.datasets(hdf5.opened(source))
-    variable = _choose(name, {path: (data.shape, data.dtype) for path, data in found.items()}, variable)
+    asked, variable = (
+        variable,
+        _choose(name, {path: (data.shape, data.dtype) for path, data in found.items()}, variable),
+    )
     hdf5.check(found[variable])
     simple, others = hdf5.attributes(found[variable])
-    notes = [f"attributes left out, too long or not simple: {', '.join(others)}"] if others else []
+    notes = _left_out(found, variable, asked)
+    notes += [f"attributes left out, too long or not simple: {', '.join(others)}"] if others else []
     info = {"variable": variable} | ({"attributes": simple} if simple else {})
     return Stored(name, found[variable], info, hdf5.fills(simple), notes)
+
+
+def _left_out(arrays: Iterable[str], variable: str, asked: str | None) -> list[str]:
+    """A note on the other arrays of a file, unless the one was asked for."""
+    others = [name for name in arrays if name != variable]
+    return [f"only {variable} is coded; left out: {listed(others)}"] if others and asked is None else []
 
 
 def _choose(name: str, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]], variable: str | None) -> str:

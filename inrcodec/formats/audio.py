@@ -30,7 +30,10 @@ SUFFIXES = {
 MAGICS = (b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff\x2e\x91\xcf\x11")
 
 # What a file's samples become: enough bits for what the file holds; lossy files hold about 16.
-DTYPES = {"PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float32"}
+DTYPES = {
+    **dict.fromkeys(("PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32", "DWVW_24"), "int32"),
+    **dict.fromkeys(("FLOAT", "DOUBLE"), "float32"),
+}
 SUBTYPES = {"int16": "PCM_16", "int32": "PCM_24", "float32": "FLOAT"}
 
 
@@ -74,9 +77,16 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
             size = len(source) if isinstance(source, bytes) else source.stat().st_size
             if file.frames > MAX_FRAMES * size:
                 raise UnsupportedInput(f"{name}: {file.frames} samples are announced; {size} bytes cannot hold them")
-            dtype = DTYPES.get(file.subtype, "int16")
-            values = file.read(dtype=dtype, always_2d=True)
-            return Signal.sound(values, file.samplerate)
+            if not file.frames:
+                raise UnsupportedInput(f"{name}: a sound without samples")
+            dtype, notes = DTYPES.get(file.subtype, "int16"), list[str]()
+            if file.subtype == "DOUBLE":
+                double = file.read(dtype="float64", always_2d=True)
+                values = double.astype(np.float32)
+                notes += [] if np.array_equal(values, double, equal_nan=True) else ["64-bit samples rounded to 32 bits"]
+            else:
+                values = file.read(dtype=dtype, always_2d=True)
+            return Signal.sound(values, file.samplerate, tuple(notes))
     except soundfile.LibsndfileError as error:
         raise UnsupportedInput(f"{name}: damaged or unsupported sound ({error.error_string})") from None
     except UsageError as error:
@@ -88,13 +98,20 @@ def read(source: Path | bytes, max_samples: int = MAX_SAMPLES) -> Signal:
 
 
 def write(signal: Signal, suffix: str) -> bytes:
-    """A sound → the bytes of a file of the format that a suffix names. Raises OutputFailed."""
+    """A sound → the bytes of a file of the format that a suffix names. Raises OutputFailed.
+
+    Samples of up to 32 bits are written in 24, unless they are the original's own and need them all.
+    """
     import soundfile
 
     values, form = np.asarray(signal.values[...]), signal.format
     assert isinstance(form, AudioFormat)
     kind = SUFFIXES[suffix.lower()]
     subtype = SUBTYPES[form.dtype]
+    if form.dtype == "int32" and signal.exact and (values & 255).any() and soundfile.check_format(kind, "PCM_24"):
+        subtype = "PCM_32"
+        if not soundfile.check_format(kind, subtype):
+            raise OutputFailed(f"{kind} holds 24 bits of a sample, of which the lossless ones here have 32; write .wav")
     if not soundfile.check_format(kind, subtype):  # FLAC and the lossy ones have no float
         subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else soundfile.default_subtype(kind)
     if suffix.lower() == ".opus":
@@ -105,5 +122,6 @@ def write(signal: Signal, suffix: str) -> bytes:
     try:
         soundfile.write(out, values, form.rate, subtype, format=kind)
     except (soundfile.LibsndfileError, ValueError, RuntimeError) as error:
-        raise OutputFailed(f"{kind} cannot hold {form.channels} channels at {form.rate} Hz ({error})") from None
+        reason = getattr(error, "error_string", error)
+        raise OutputFailed(f"{kind} cannot hold {form.channels} channels at {form.rate} Hz ({reason})") from None
     return out.getvalue()

@@ -144,6 +144,14 @@ def places(file: Any) -> dict[str, Place]:
     return {name: place for name, place in found.items() if place}
 
 
+def others(file: Any, dataset: Any, place: Place) -> list[str]:
+    """The paths of what a file holds besides a variable and its axes."""
+    scales = [_scale(dataset, axis) for axis in place.others(dataset.ndim)]
+    own = {d.name for d in (dataset, *place.coordinates, *scales) if d is not None}
+    found = hdf5.datasets(file)
+    return [p for p, d in found.items() if d.name not in own and not text(d.attrs, "NAME").startswith(PLACEHOLDER)]
+
+
 def _place(dataset: Any, axes: list[Any]) -> Place | None:
     """By dimension scales; else by datasets of the same group that fit the last two axes."""
     scales = [_scale(dataset, axis) for axis in range(dataset.ndim)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inrcodec.errors import InrcodecError, LimitExceeded, OutOfMemory, OutputFailed, UnsupportedInput, UsageError
 from inrcodec.formats import cf, hdf5
-from inrcodec.formats.source import leading_bytes, name_of
+from inrcodec.formats.source import leading_bytes, listed, name_of
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.special import MAX_KINDS, Special
 from inrcodec.signal import Signal
@@ -87,9 +87,11 @@ def read(source: Path | bytes, variable: str | None = None, max_samples: int = M
         info = cf.describe(dataset, place)
         special = _find_special(values, _fills(dataset))
         form = ArrayFormat("field", 2, values.dtype.name, info=info, special=special)
+        others = cf.others(file, dataset, place) if variable is None else []
     moved = place.axes != (dataset.ndim - 2, dataset.ndim - 1)
-    notes = (f"the axes of {info['variable']} are put in the order (…, latitude, longitude)",) if moved else ()
-    return Signal(values, form, notes)
+    notes = [f"the axes of {info['variable']} are put in the order (…, latitude, longitude)"] if moved else []
+    notes += [f"only {info['variable']} is coded; left out: {listed(others)}"] if others else []
+    return Signal(values, form, tuple(notes))
 
 
 def write(signal: Signal, suffix: str) -> bytes:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,8 @@ MAGICS = (
     b"\x00\x00\x00\x0cjP  \r\n\x87\n",
     b"\xff\x4f\xff\x51",
 )
+COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4}  # samples of a pixel by TIFF's photometric interpretation, of others 3
+ALTERED = ("LAB", "HSV", "YCbCr", "La", "RGBa")  # modes from which there is no way back
 TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 # Pillow modes a format can hold, where it cannot hold all of L, LA, RGB and RGBA.
@@ -218,6 +221,7 @@ def _read_deep_tiff(source: Path | bytes, max_pixels: int, notes: list[str]) -> 
         if page.samplesperpixel > MAX_SAMPLES:
             raise LimitExceeded(f"{page.samplesperpixel} samples per pixel; the limit is {MAX_SAMPLES}")
         if page.dtype in (np.bool_, np.uint8) or (page.dtype == np.uint16 and page.photometric > 2):
+            _kept(page, COLOURS.get(page.photometric, 3), notes)
             return None
         if page.dtype != np.uint16 or page.axes not in ("YX", "YXS", "SYX"):
             raise UnsupportedInput(
@@ -232,16 +236,22 @@ def _read_deep_tiff(source: Path | bytes, max_pixels: int, notes: list[str]) -> 
     if page.photometric == 0:
         values = 65535 - values
     colours = 3 if page.photometric == 2 else 1
-    extras = values.shape[2] - colours
-    alpha = page.extrasamples[0] if page.extrasamples else 2
-    kept = colours + (extras > 0 and alpha > 0)
-    if kept < values.shape[2]:
-        notes.append(f"{values.shape[2] - kept} extra samples per pixel left out")
+    kept = _kept(page, colours, notes)
     values = values[..., :kept]
-    if kept > colours and alpha == 1:
+    if kept > colours and page.extrasamples and page.extrasamples[0] == 1:
+        notes.append("colours divided by the alpha that they were multiplied by")
         values = _unpremultiplied(values)
     colour.note_dropped(profile, notes)
     return _upright(values, orientation)
+
+
+def _kept(page: Any, colours: int, notes: list[str]) -> int:
+    """How many samples of a pixel count: the colours, and an alpha."""
+    extras = page.samplesperpixel - colours
+    kept = colours + (extras > 0 and (not page.extrasamples or page.extrasamples[0] > 0))
+    if kept < page.samplesperpixel:
+        notes.append(f"{page.samplesperpixel - kept} extra samples per pixel left out")
+    return kept
 
 
 def _unpremultiplied(values: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -272,6 +282,8 @@ def _to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
         return image.convert("RGB")
     plain = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     plain += "A" if image.has_transparency_data else ""
+    if image.mode in ALTERED:
+        notes.append(f"{image.mode} samples converted to {plain}")
     if image.mode != plain:
         image = image.convert(plain)
     if icc and not profile:

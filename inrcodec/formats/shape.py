@@ -89,6 +89,8 @@ def load_mesh(data: bytes, name: str) -> "Trimesh":
     with reading(name, "mesh"):
         if kind == "glb":
             _check_glb(data)
+        if kind == "obj":  # its comments may be in any encoding
+            data = data.decode("utf-8", "replace").encode()
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True)
         faces = sum(len(getattr(scene.geometry[g], "faces", ())) for _, g in map(scene.graph.get, _nodes(scene)))
         if faces > MAX_FACES:

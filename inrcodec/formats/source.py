@@ -1,5 +1,6 @@
 """What all readers ask of a source: a path, or the bytes of a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from inrcodec.errors import InputNotFound, UnreadableInput
@@ -28,3 +29,9 @@ def leading_bytes(source: Path | bytes, count: int = 4096) -> bytes:
     if not head:
         raise UnreadableInput(f"{name_of(source)}: zero bytes long")
     return head
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names with commas between, the first ones of many."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])

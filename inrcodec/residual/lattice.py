@@ -105,6 +105,8 @@ def bounded(bound: float, dtype: str, low: float, high: float) -> Lattice:
     kind = np.dtype(dtype)
     if not bound < (EXACT if kind.kind != "f" else HUGE):
         raise UsageError(f"an error of {bound:g} does not bound samples of {kind}")
+    if kind.itemsize == 8 and kind.kind != "f" and max(abs(low), abs(high)) > EXACT:
+        raise UsageError(f"errors of integers beyond ±2^53 cannot be bounded: {kind}")
     if kind.kind != "f":
         return Lattice(bound, 0.0, 2.0 * int(bound) + 1)
     rounding = float(np.spacing(np.array(max(abs(low), abs(high)), kind)))
