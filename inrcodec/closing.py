@@ -229,12 +229,7 @@ def parts(closing: Closing, tables: LatentTables, found: Modulations) -> list[Pa
         index = indices(closing, found.step)
         stretch = _stretch(tables, found.integers, index)
         index = stretched(index, int(stretch[0]) - LARGEST_STRETCH)
-        symbols, own, wide = tables.to_alphabet(found.integers, np.zeros_like(index), index)
-        out += [
-            (stretch, np.full(1, STRETCHES, np.uint16)),
-            (symbols, own),
-            (wide, np.full(len(wide), UNIFORM, np.uint16)),
-        ]
+        out += [(stretch, np.full(1, STRETCHES, np.uint16)), *tables.parts(found.integers, np.zeros_like(index), index)]
     return out
 
 
@@ -247,13 +242,7 @@ def read(closing: Closing, tables: LatentTables, decoder: Decoder) -> Modulation
     if stretch == EACH:
         raise CorruptStream("the stretch of closing modulations is announced as several")
     index = stretched(indices(closing, step), stretch - LARGEST_STRETCH)
-    mean = np.zeros_like(index)
-    symbols = decoder.decode(tables.indices(mean, index))
-    wide = decoder.decode(np.full(2 * int(tables.escapes(symbols, index).sum()), UNIFORM, np.uint16))
-    integers = tables.from_alphabet(symbols, mean, index, wide)
-    if np.abs(integers).max(initial=0) > LARGEST:
-        raise CorruptStream(f"a modulation of {int(np.abs(integers).max())} is beyond ±{LARGEST}")
-    return Modulations(step, integers.astype(np.int64))
+    return Modulations(step, tables.read(decoder.decode, np.zeros_like(index), index).astype(np.int64))
 
 
 Close = Callable[[list[Tensor]], Modulations]

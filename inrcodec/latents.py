@@ -20,7 +20,7 @@ from inrcodec.errors import CorruptStream
 from inrcodec.fields.closing import Closing
 from inrcodec.fields.grids import Index, cut, grid_sizes, merge_phases, phase_window, phases, split_phases
 from inrcodec.fields.pyramid import cell_regions
-from inrcodec.priors.tables import EACH, LARGEST, LARGEST_STRETCH, STRETCHES, UNIFORM, Ints, stretched
+from inrcodec.priors.tables import EACH, LARGEST_STRETCH, STRETCHES, Ints, stretched
 from inrcodec.window import Window
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ class _Writer(_Parts):
                     out += [(part, np.full(len(part), STRETCHES, np.uint16)) for part in (symbols[:1], symbols[1:])]
                     stretches[where] = _stretch(symbols)
                 index = stretched(index, stretches[where])
-            symbols, indices, wide = self.tables.to_alphabet(y.ravel(), mean.ravel(), index.ravel())
-            out += [(symbols, indices), (wide, np.full(len(wide), UNIFORM, np.uint16))]
+            out += self.tables.parts(y.ravel(), mean.ravel(), index.ravel())
         return [entropy.encode(parts, self.tables) for parts in sections]
 
 
@@ -157,14 +156,7 @@ class _Reader(_Parts):
             if phase == 0:
                 self.stretch[level, group] = self._read_stretch(decoder, len(m))
             k = stretched(k, self.stretch[level, group])
-        m, k = m.ravel(), k.ravel()
-        indices = self.tables.indices(m, k)
-        symbols = decoder.decode(indices)
-        escapes = int(self.tables.escapes(symbols, k).sum())
-        wide = decoder.decode(np.full(2 * escapes, UNIFORM, np.uint16))
-        y = self.tables.from_alphabet(symbols, m, k, wide)
-        if np.abs(y).max(initial=0) > LARGEST:
-            raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
+        y = self.tables.read(decoder.decode, m.ravel(), k.ravel())
         inner = part[0][valid]
         inner.copy_(torch.from_numpy(y.astype(np.float32)).view(inner.shape))
         self.values[level][phase].append(part + self.points(level, part, mean, index, self.op))

@@ -15,14 +15,14 @@ from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.latents import CodedLatents, write_symbols
 from inrcodec.methods.pyramid import PyramidModel
 from inrcodec.priors.context import OPERATING_POINTS, SCALES, half_up
-from inrcodec.priors.points import NEAR, SIDE, UNIT, Points
+from inrcodec.priors.points import NEAR, POINT_UNIT, SIDE, Points
 from inrcodec.training import calibration, export
 from inrcodec.training.networks import Trainee
 
 
 def random_points(levels: int) -> Points:
     points, generator = Points(levels), torch.Generator().manual_seed(0)
-    points.load(torch.randint(-UNIT, UNIT + 1, points.table.shape, generator=generator, dtype=torch.int16))
+    points.load(torch.randint(-POINT_UNIT, POINT_UNIT + 1, points.table.shape, generator=generator, dtype=torch.int16))
     return points
 
 

@@ -55,7 +55,7 @@ def samples(signal: Signal) -> np.ndarray:
 def region(signal: Signal, window: list[list[int]], shape: tuple[int, ...]) -> Signal:
     """As the codec hands it over after --region and --scale: what the samples are does not matter."""
     values = np.zeros((*shape, 1), signal.values.dtype)
-    return Signal(values, signal.format.placed(tuple((a, b) for a, b in window), shape))
+    return Signal(values, signal.format.placed(tuple((a, b) for a, b in window), shape, signal.shape))
 
 
 def tiff(values: np.ndarray, **options: Any) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from inrcodec.errors import OutputFailed, UnsupportedInput, UsageError
-from inrcodec.formats import array, audio, field, image, shape, video, volume
+from inrcodec.formats import array, audio, field, hdf5, image, shape, video, volume
 from inrcodec.formats.source import leading_bytes, name_of
 from inrcodec.signal import Signal
 
@@ -75,16 +75,13 @@ def read(source: Path | bytes, modality: str | None = None, variable: str | None
 
 
 def _recognised(source: Path | bytes, head: bytes, name: str) -> str:
-    if head.startswith(HDF5) and field.claims(source):
+    if head.startswith(hdf5.MAGIC) and field.claims(source):
         return "field"
     for known in ("", name):
         for kind, module in MODULES.items():
             if module.sniff(head, known):
                 return kind
     raise UnsupportedInput(f"{name}: no reader recognises this file (first bytes {head[:8].hex(' ')})")
-
-
-HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def write(signal: Signal, suffix: str) -> bytes:

@@ -59,13 +59,13 @@ def write(signal: Signal, suffix: str) -> bytes:
     variable = form.info.get("variable", "values")
     try:
         if kind == "NPY":
-            _write_npy(out, signal)
+            write_npy(out, signal)
         elif kind == "NPZ":
             with (
                 zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive,
                 archive.open(f"{variable}.npy", "w", force_zip64=True) as file,
             ):
-                _write_npy(file, signal)
+                write_npy(file, signal)
         else:
             parts = ((k if signal.batch else ..., part) for k, part in enumerate(items(signal)))
             attributes = form.info.get("attributes", {})
@@ -87,7 +87,8 @@ def items(signal: Signal) -> Iterator[NDArray[Any]]:
         yield item if signal.format.channels > 1 else item[..., 0]
 
 
-def _write_npy(file: IO[bytes], signal: Signal) -> None:
+def write_npy(file: IO[bytes], signal: Signal) -> None:
+    """Item by item; axes as `shape_of` says."""
     dtype = np.dtype(signal.format.dtype).newbyteorder("<")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape_of(signal)}
     np.lib.format.write_array_header_1_0(file, header)

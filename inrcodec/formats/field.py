@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrcodec.errors import InrcodecError, LimitExceeded, OutOfMemory, OutputFailed, UnsupportedInput, UsageError
-from inrcodec.formats import cf, hdf5
+from inrcodec.formats import array, cf, hdf5
 from inrcodec.formats.source import leading_bytes, listed, name_of
 from inrcodec.samples.array import ArrayFormat
 from inrcodec.samples.special import MAX_KINDS, Special
@@ -30,7 +30,6 @@ SUFFIXES = {
     ".hdf5": "hdf5",
     ".npy": "numpy",
 }
-HDF5 = b"\x89HDF\r\n\x1a\n"
 CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 MAX_SAMPLES = 2**32
@@ -53,7 +52,7 @@ def claims(source: Path | bytes) -> bool:
     Raises InputNotFound or UnreadableInput.
     """
     head = leading_bytes(source)
-    if not head.startswith(HDF5):
+    if not head.startswith(hdf5.MAGIC):
         return head.startswith(CLASSIC)
     try:
         with _refusing(name_of(source)), hdf5.opened(source) as file:
@@ -72,7 +71,7 @@ def read(source: Path | bytes, variable: str | None = None, max_samples: int = M
     head, name = leading_bytes(source), name_of(source)
     if head.startswith(CLASSIC):
         raise UnsupportedInput(f"{name}: a classic NetCDF file; convert it to NetCDF4 first: nccopy -4 in.nc out.nc")
-    if not head.startswith(HDF5):
+    if not head.startswith(hdf5.MAGIC):
         raise UnsupportedInput(f"{name}: neither NetCDF4 nor HDF5 (first bytes {head[:8].hex(' ')})")
     with _refusing(name):
         file = hdf5.opened(source)
@@ -102,7 +101,7 @@ def write(signal: Signal, suffix: str) -> bytes:
     kind, out = SUFFIXES[suffix.lower()], io.BytesIO()
     try:
         if kind == "numpy":
-            _write_npy(signal, out)
+            array.write_npy(out, signal)
         else:
             cf.write(signal, out, netcdf=kind == "netcdf")
     except InrcodecError:
@@ -232,13 +231,3 @@ def _refusing(name: str) -> Iterator[None]:
         raise OutOfMemory(f"{name}: not enough memory to read it") from None
     except Exception as error:
         raise UnsupportedInput(f"{name}: damaged or unsupported HDF5 file ({type(error).__name__}: {error})") from None
-
-
-def _write_npy(signal: Signal, out: io.BytesIO) -> None:
-    """[N, lat, lon] or [lat, lon], item by item."""
-    values = signal.values
-    dtype = np.dtype(values.dtype).newbyteorder("<")
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(values.shape[:-1])}
-    np.lib.format.write_array_header_1_0(out, header)
-    for k in range(signal.items):
-        out.write(np.ascontiguousarray(signal.item(k)[..., 0], dtype).data)

@@ -70,7 +70,6 @@ MAGICS = (
 )
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4}  # samples of a pixel by TIFF's photometric interpretation, of others 3
 ALTERED = ("LAB", "HSV", "YCbCr", "La", "RGBa")  # modes from which there is no way back
-TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 # Pillow modes a format can hold, where it cannot hold all of L, LA, RGB and RGBA.
 MODES = {
@@ -98,7 +97,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it print
 def sniff(head: bytes, name: str) -> bool:
     """Whether a file with these leading bytes, or else with this name, is an image."""
     return (
-        head.startswith(MAGICS + TIFF_MAGICS)
+        head.startswith(MAGICS + tiff.MAGICS)
         or (head[:1] == b"P" and head[1:2] in b"123456f" and head[2:3].isspace())
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
@@ -118,7 +117,7 @@ def read(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Signal:
     try:
         with _pillow_quiet():
             values = None
-            if head.startswith(TIFF_MAGICS):
+            if head.startswith(tiff.MAGICS):
                 values = _read_deep_tiff(source, max_pixels, notes)
             if values is None:
                 values = _read_pillow(source, max_pixels, notes)

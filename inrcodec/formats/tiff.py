@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tifffile import TiffFile
 
+MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 ALONE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # these would have it open other files
 SUB_PAGES = 330  # the tag of pages that belong to a page
 MAX_TAGS = 4096  # of a page; what claims more is none

@@ -20,7 +20,6 @@ from inrcodec.samples.array import ArrayFormat
 from inrcodec.signal import Signal
 
 SUFFIXES = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".tif": "TIFF", ".tiff": "TIFF", **array.SUFFIXES}
-TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0, "micron": 1e-3, "um": 1e-3, "µm": 1e-3, "\\u00B5m": 1e-3, "nm": 1e-6}
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 ELEMENT_SIZE = "element_size_um"  # the attribute of HDF5 datasets by which Fiji and ilastik know the voxel size
@@ -39,7 +38,7 @@ def read(source: Path | bytes, variable: str | None = None) -> Signal:
     """
     head, name = leading_bytes(source), name_of(source)
     is_nifti = sniff(head, name)
-    if is_nifti or head.startswith(TIFF_MAGICS):
+    if is_nifti or head.startswith(tiff.MAGICS):
         array.refuse_variable(name, variable)
         with reading(name, "NIfTI file" if is_nifti else "TIFF stack"):
             stored = nifti.read(source, name) if is_nifti else _read_tiff(source, name)

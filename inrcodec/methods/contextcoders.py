@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec import entropy
-from inrcodec.errors import CorruptStream
 from inrcodec.methods.coders import CLIP, BitsCoder, Symbols
 from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.priors.flow import UNITS, Flow
-from inrcodec.priors.tables import LARGEST, UNIFORM, LatentTables, tail_lengths
+from inrcodec.priors.tables import LatentTables, tail_lengths
 
 
 class StepCoder(BitsCoder):
@@ -52,8 +51,7 @@ class _Writer:
         self.parts: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
 
     def __call__(self, y: Symbols, mean: NDArray[np.integer], index: Symbols) -> Symbols:
-        symbols, indices, wide = self.tables.to_alphabet(y.ravel(), mean.ravel(), index.ravel())
-        self.parts += [(symbols, indices), (wide, np.full(len(wide), UNIFORM))]
+        self.parts += self.tables.parts(y.ravel(), mean.ravel(), index.ravel())
         return y
 
 
@@ -65,13 +63,7 @@ class _Reader:
         self.tables, self.decoder = decoder.tables, decoder
 
     def __call__(self, y: Symbols, mean: NDArray[np.integer], index: Symbols) -> Symbols:
-        m, k = mean.ravel(), index.ravel()
-        symbols = self.decoder.decode(self.tables.indices(m, k))
-        escapes = int(self.tables.escapes(symbols, k).sum())
-        wide = self.decoder.decode(np.full(2 * escapes, UNIFORM))
-        found = self.tables.from_alphabet(symbols, m, k, wide)
-        if np.abs(found).max(initial=0) > LARGEST:
-            raise CorruptStream(f"a modulation of {int(np.abs(found).max())} steps is beyond ±{LARGEST}")
+        found = self.tables.read(self.decoder.decode, mean.ravel(), index.ravel())
         return found.reshape(y.shape).astype(np.int32)
 
 

@@ -35,7 +35,7 @@ from inrcodec.priors.int8 import ByteConvolution
 
 OPERATING_POINTS = 256
 ACTIVATION_MAX = 255
-UNIT = 64  # an activation of 64 stands for 1.0
+ACTIVATION_UNIT = 64  # an activation of 64 stands for 1.0
 FRACTION = 8  # means and scale indices come on a grid of 1/8
 SCALES = 80
 BIAS_BITS = 16
@@ -98,7 +98,7 @@ def compand(symbols: Tensor, rounding: Rounding) -> Tensor:
 
 def finish(y: Tensor, head: bool, rounding: Rounding) -> Tensor:
     """Sums in units of 1/64 → activations 0…255, or for heads integers in units of 1/8 without a clamp."""
-    return rounding(y * (FRACTION / UNIT)) if head else F.hardtanh(rounding(y), 0, ACTIVATION_MAX)
+    return rounding(y * (FRACTION / ACTIVATION_UNIT)) if head else F.hardtanh(rounding(y), 0, ACTIVATION_MAX)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class IntegerLayer(nn.Module):
         u = 2 * torch.arange(OPERATING_POINTS)[:, None] - (OPERATING_POINTS - 1)
         integers = (bias[0] + bias[1] * u + bias[2] * u * u) >> BIAS_BITS
         worst = weight.long().abs().flatten(1).sum(1) * ACTIVATION_MAX + integers.abs().amax(0)
-        worst = worst + 2 ** shift.long() * (UNIT // FRACTION)
+        worst = worst + 2 ** shift.long() * (ACTIVATION_UNIT // FRACTION)
         if not worst.max() < EXACT:
             raise ValueError(f"a sum may reach {int(worst.max())}, beyond the exact range {EXACT}")
         self.unit.copy_(torch.exp2(-shift.float()))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from inrcodec.priors.context import FRACTION, OPERATING_POINTS, SCALES, half_up
 
 NEAR = 28  # eighths of a symbol between it and its mean, beyond which all are alike
-UNIT = 256  # a shift of 256 is one symbol
+POINT_UNIT = 256  # a shift of 256 is one symbol
 SIDE = 2 * NEAR + 1
 
 
@@ -36,7 +36,7 @@ class Points(nn.Module):
         middle, more = self.table[:, level].flatten(1).int()
         last = OPERATING_POINTS - 1
         own = middle + torch.div(2 * more * (2 * op[0] - last) + last, 2 * last, rounding_mode="floor")
-        return (own / UNIT).take(self.places(y, mean, index))
+        return (own / POINT_UNIT).take(self.places(y, mean, index))
 
     @staticmethod
     def places(y: Tensor, mean: Tensor, index: Tensor) -> Tensor:

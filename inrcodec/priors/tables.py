@@ -9,12 +9,13 @@ A signal may be rougher or smoother than those that the prior was trained on: it
 indices of a level are stretched (`best_stretches`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inrcodec.errors import CorruptStream
 from inrcodec.priors.context import FRACTION, SCALES
 
 TOTAL = 1 << 24
@@ -77,6 +78,20 @@ class LatentTables:
         symbols = np.where(escaped, 2 * reach + 1, residual + reach)
         wide = y[escaped] + 32768
         return symbols, self.indices(mean, index), np.stack([wide >> 8, wide & 255], 1).ravel()
+
+    def parts(self, y: Ints, mean: Ints, index: Ints) -> list[tuple[Ints, Ints]]:
+        """What an entropy coder is to code of latents [N], as (symbols, tables) in decoding order."""
+        symbols, tables, wide = self.to_alphabet(y, mean, index)
+        return [(symbols, tables), (wide, np.full(len(wide), UNIFORM, np.uint16))]
+
+    def read(self, decode: Callable[[Ints], Ints], mean: Ints, index: Ints) -> Ints:
+        """The inverse of `parts`; decode: tables → symbols. Raises CorruptStream."""
+        symbols = decode(self.indices(mean, index))
+        escapes = int(self.escapes(symbols, index).sum())
+        y = self.from_alphabet(symbols, mean, index, decode(np.full(2 * escapes, UNIFORM, np.uint16)))
+        if np.abs(y).max(initial=0) > LARGEST:
+            raise CorruptStream(f"a latent of {int(np.abs(y).max())} is beyond ±{LARGEST}")
+        return y
 
     def escapes(self, symbols: Ints, index: Ints) -> NDArray[np.bool_]:
         """Which alphabet symbols are escapes."""

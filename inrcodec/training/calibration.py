@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrcodec.priors.context import FRACTION, OPERATING_POINTS, SCALES, half_up, scale_of
-from inrcodec.priors.points import UNIT
+from inrcodec.priors.points import POINT_UNIT
 from inrcodec.priors.tables import TOTAL, tail_lengths
 from inrcodec.training.networks import Trainee
 
@@ -108,7 +108,9 @@ def points(net: Trainee, batches: Callable[[int], Iterable[Batch]]) -> None:
         a, b, c = curve[:, 0] + few[:, 0], curve[:, 1], curve[:, 2] + few[:, 0]
         e, f = (slope + few * found).unbind(1)
         found -= share * torch.stack([c * e - b * f, a * f - b * e], 1) / (a * c - b * b)[:, None]
-    table.copy_((found * UNIT).round().clamp(-UNIT, UNIT).view(len(levels), 2, *table.shape[2:]).movedim(1, 0))
+    table.copy_(
+        (found * POINT_UNIT).round().clamp(-POINT_UNIT, POINT_UNIT).view(len(levels), 2, *table.shape[2:]).movedim(1, 0)
+    )
 
 
 def _sums(places: Tensor, values: Tensor, count: int) -> Tensor:

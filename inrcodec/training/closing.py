@@ -15,7 +15,7 @@ from inrcodec.closing import DEVIATION, Equations
 from inrcodec.fields.closing import STEP, Closing
 from inrcodec.priors.context import half_up
 from inrcodec.training.calibration import Batch
-from inrcodec.training.loop import Progress
+from inrcodec.training.checkpoint import Progress
 from inrcodec.training.networks import Trainee
 
 STEPS = 300

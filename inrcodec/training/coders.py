@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,10 +18,9 @@ from inrcodec.priors.context import FRACTION, SCALES, half_up, scale_of, straigh
 from inrcodec.priors.factorised import FactorisedDensity
 from inrcodec.priors.flow import MEAN_UNITS, Flow
 from inrcodec.priors.histogram import to_counts
+from inrcodec.training.checkpoint import Progress
 from inrcodec.training.export import logistic_tails
 from inrcodec.training.quantisation import TrainableLayer
-
-Progress = Callable[[int, int, str], None]
 
 
 def fit(model: MetaModel, y: Tensor, values: Tensor, steps: int, progress: Progress) -> nn.Module | None:

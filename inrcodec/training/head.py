@@ -13,7 +13,8 @@ from inrcodec.errors import UsageError
 from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import half_up
 from inrcodec.training import data
-from inrcodec.training.loop import Progress, Recipe
+from inrcodec.training.checkpoint import Progress
+from inrcodec.training.loop import Recipe
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
 

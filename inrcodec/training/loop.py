@@ -12,14 +12,11 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inrcodec import basemodels
@@ -29,13 +26,10 @@ from inrcodec.fields.grids import channels_last, weights_last
 from inrcodec.fields.pyramid import PyramidConfig
 from inrcodec.priors.context import OPERATING_POINTS, half_up, straight_through
 from inrcodec.training import data, export, fields, growth, shapes, skeleton, workers
+from inrcodec.training.checkpoint import Progress, follow, restore, save
 from inrcodec.training.networks import Trainee
 from inrcodec.training.optimiser import Optimiser
 from inrcodec.window import Shape
-
-Progress = Callable[[int, int, str], None]
-"""(steps done, steps in all, figures)"""
-
 
 FEWER = 4
 """One in how many validation crops is searched."""
@@ -200,7 +194,7 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
     average = copy.deepcopy(net).eval()
     optimiser = Optimiser(net.codec, recipe.ratio)
     if path.exists():
-        start = restore(path, net, average, optimiser)
+        start = int(restore(path, net, average, optimiser)["step"])
     rank, count = workers.join()
     clock, rates, mses = time.monotonic(), [], []
     for step in range(start, recipe.steps):
@@ -228,7 +222,8 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
         if rank:
             continue
         if (step + 1) % recipe.checkpoint == 0 or step + 1 == recipe.steps:
-            save(path, net, average, optimiser, step + 1, recipe)
+            about = {"step": str(step + 1), "recipe": json.dumps(asdict(recipe))}
+            save(path, net, average, optimiser, about)
             average.refresh()
             figures = validate(average, crops, recipe.searched)
             row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), **figures}
@@ -242,32 +237,3 @@ def train(recipe: Recipe, folder: Path, out: Path, progress: Progress = lambda *
             progress(step + 1, recipe.steps, f"{bpp:.3f} bpp {-10 * math.log10(error):.2f} dB")
     average.refresh()
     return average
-
-
-@torch.no_grad()
-def follow(average: Trainee, net: Trainee, weight: float) -> None:
-    """Move the average towards the network."""
-    for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-        mean.lerp_(value, weight)
-
-
-def save(path: Path, net: Trainee, average: Trainee, optimiser: Optimiser, step: int, recipe: Recipe) -> None:
-    """Everything that a resumed run needs, written whole or not at all."""
-    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    tensors |= optimiser.state()
-    temporary = path.with_suffix(".part")
-    contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
-    save_file(contiguous, temporary, {"step": str(step), "recipe": json.dumps(asdict(recipe))})
-    temporary.replace(path)
-
-
-def restore(path: Path, net: Trainee, average: Trainee, optimiser: Optimiser) -> int:
-    """The step after which `save` was called."""
-    with safe_open(path, "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
-        step = int(file.metadata()["step"])
-    for prefix, module in (("net.", net), ("average.", average)):
-        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    optimiser.load(tensors)
-    return step

@@ -11,14 +11,11 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inrcodec.coordinates import patch_coordinates
@@ -26,10 +23,9 @@ from inrcodec.fields.base import BaseNetwork
 from inrcodec.innerloop import distortion, fit, inner_loop
 from inrcodec.methods.options import MetaOptions
 from inrcodec.training import principal
+from inrcodec.training.checkpoint import Progress, follow, restore, save
 from inrcodec.training.optimiser import Optimiser
 from inrcodec.training.patches import Patches
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ def train(
     average = copy.deepcopy(net).requires_grad_(False)
     optimiser = Optimiser(net, schedule.ratio, axes=2)
     if path.exists():
-        start, spent = restore(path, net, average, optimiser)
+        about = restore(path, net, average, optimiser)
+        start, spent = int(about["step"]), float(about["seconds"])
     x = patch_coordinates(options.patch, options.dims).to(device)
     held_out = [part.to(device) for part in patches.held_out(options.patch)]
     clock = time.monotonic() - spent
@@ -97,7 +94,8 @@ def train(
         follow(average, net, 1 - min(schedule.average, step / (step + 50)))
         last = step + 1 == schedule.steps or done >= 1
         if (step + 1) % schedule.checkpoint == 0 or last:
-            save(path, net, average, optimiser, step + 1, time.monotonic() - clock, options)
+            about = {"step": str(step + 1), "seconds": str(time.monotonic() - clock), "options": options.to_json()}
+            save(path, net, average, optimiser, about)
             figures = validate(average, options, x, held_out)
             row = {"step": step + 1, "seconds": round(time.monotonic() - clock, 1), "psnr": figures}
             with (out / "base.jsonl").open("a") as log:
@@ -120,40 +118,3 @@ def validate(net: BaseNetwork, options: MetaOptions, x: Tensor, held_out: list[T
                 decoded = net(fit(net, x, y, steps), x)
             figures.append(round((-10 * distortion(decoded, y).log10()).mean().item(), 3))
     return figures
-
-
-@torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, weight: float) -> None:
-    """Move the average towards the network."""
-    for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-        mean.lerp_(value, weight)
-
-
-def save(
-    path: Path,
-    net: BaseNetwork,
-    average: BaseNetwork,
-    optimiser: Optimiser,
-    step: int,
-    seconds: float,
-    options: MetaOptions,
-) -> None:
-    """Everything that a resumed run needs, written whole or not at all."""
-    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    tensors |= optimiser.state()
-    contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
-    temporary = path.with_suffix(".part")
-    save_file(contiguous, temporary, {"step": str(step), "seconds": str(seconds), "options": options.to_json()})
-    temporary.replace(path)
-
-
-def restore(path: Path, net: BaseNetwork, average: BaseNetwork, optimiser: Optimiser) -> tuple[int, float]:
-    """The step and the seconds after which `save` was called."""
-    with safe_open(path, "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
-        about = file.metadata()
-    for prefix, module in (("net.", net), ("average.", average)):
-        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    optimiser.load(tensors)
-    return int(about["step"]), float(about["seconds"])

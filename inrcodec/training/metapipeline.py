@@ -23,7 +23,8 @@ from inrcodec.methods.coders import SparseCoder
 from inrcodec.methods.meta import MetaModel, unpacked
 from inrcodec.methods.options import MetaOptions
 from inrcodec.training import coders, meta
-from inrcodec.training.meta import Progress, Schedule
+from inrcodec.training.checkpoint import Progress
+from inrcodec.training.meta import Schedule
 from inrcodec.training.patches import Patches, load
 from inrcodec.training.quantisation import TrainableLayer
 

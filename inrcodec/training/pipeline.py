@@ -12,7 +12,8 @@ import torch
 from inrcodec.fields.grids import channels_last
 from inrcodec.priors.context import OPERATING_POINTS
 from inrcodec.training import calibration, closing, data, export, head, loop, workers
-from inrcodec.training.loop import Progress, Recipe
+from inrcodec.training.checkpoint import Progress
+from inrcodec.training.loop import Recipe
 
 CALIBRATION_BATCHES = 60
 POINT_BATCHES = 40

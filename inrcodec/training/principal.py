@@ -7,7 +7,6 @@ start, but for the SIREN, which stays as it is.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +17,8 @@ from torch import Tensor, nn
 from inrcodec.coordinates import patch_coordinates
 from inrcodec.fields.base import BaseNetwork
 from inrcodec.fields.modulations import LowRankGates, Residual
+from inrcodec.training.checkpoint import Progress
 from inrcodec.training.patches import Patches
-
-Progress = Callable[[int, int, str], None]
 
 PATCHES = 20000
 CANCELLING = 16  # units of the second layer that take away what the gates let through at φ₀

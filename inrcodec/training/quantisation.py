@@ -9,11 +9,11 @@ from inrcodec.fields.grids import CONVOLVE
 from inrcodec.fields.pyramid import embed
 from inrcodec.priors.context import (
     ACTIVATION_MAX,
+    ACTIVATION_UNIT,
     BIAS_BITS,
     EXACT,
     FRACTION,
     OPERATING_POINTS,
-    UNIT,
     Rounding,
     Runs,
     finish,
@@ -55,7 +55,7 @@ class TrainableLayer(nn.Module):
         weight: Tensor = self.weight
         if rounding is not smooth:
             weight = self.unit * straight_through(weight / self.unit)
-        bias = (self.bias(condition) * UNIT).view(len(condition), -1, *[1] * self.dims)
+        bias = (self.bias(condition) * ACTIVATION_UNIT).view(len(condition), -1, *[1] * self.dims)
         return working(weight, rounding, self.head), working(bias, rounding, self.head)
 
     def sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -70,8 +70,8 @@ class TrainableLayer(nn.Module):
         """The finest power of two per output at which weights fit int8 and sums stay exact."""
         flat = self.weight.detach().abs().flatten(1)
         ops = torch.arange(OPERATING_POINTS, device=flat.device)
-        bias = (self.bias(embed(ops)) * UNIT).abs().amax(0)
-        sums = flat.sum(1) * ACTIVATION_MAX + bias + UNIT / FRACTION
+        bias = (self.bias(embed(ops)) * ACTIVATION_UNIT).abs().amax(0)
+        sums = flat.sum(1) * ACTIVATION_MAX + bias + ACTIVATION_UNIT / FRACTION
         rounding = 0.5 * flat.shape[1] * ACTIVATION_MAX + 1  # what rounding the weights may add
         by_weight = torch.log2(127.0 / flat.amax(1).clamp(min=1e-6))
         by_sum = torch.log2((EXACT - 1 - rounding) / sums)
@@ -91,7 +91,7 @@ class TrainableLayer(nn.Module):
         half = OPERATING_POINTS - 1
         slope, curve = self.bias.weight.double().unbind(1)
         quadratic = torch.stack([self.bias.bias.double() - curve / 3, slope / half, curve / half**2])
-        scale = UNIT * torch.exp2(shift.double() + BIAS_BITS)
+        scale = ACTIVATION_UNIT * torch.exp2(shift.double() + BIAS_BITS)
         bias = torch.round(quadratic * scale).long()
         bias[0] += 1 << (BIAS_BITS - 1)  # the loader's shift rounds down
         return {"weight": weight.to(torch.int8), "shift": shift.to(torch.int8), "bias": bias}
@@ -102,6 +102,6 @@ class TrainableLayer(nn.Module):
         self.weight.copy_(weight * torch.exp2(-shift.float()).view(-1, *[1] * (weight.ndim - 1)))
         half = OPERATING_POINTS - 1
         bias = bias - torch.tensor([[1 << (BIAS_BITS - 1)], [0], [0]])
-        level, slope, curve = bias.double() / (UNIT * torch.exp2(shift.double() + BIAS_BITS))
+        level, slope, curve = bias.double() / (ACTIVATION_UNIT * torch.exp2(shift.double() + BIAS_BITS))
         self.bias.weight.copy_(torch.stack([slope * half, curve * half**2], 1))
         self.bias.bias.copy_(level + curve * half**2 / 3)
