@@ -42,6 +42,20 @@ def test_scaling_evaluates_this_field(field: Field, data: bytes) -> None:
     assert np.array_equal(field.format.from_features(field.grid(scale=2).numpy()), inrcodec.decode(data, scale=2))
 
 
+@pytest.mark.parametrize(
+    ("region", "size"), [((1, 2, 48, 33), (16, 11)), ((0, 0, 50, 37), (25, 1)), ((0, 0, 50, 37), (9, 20))]
+)
+def test_shrinking_averages_this_field(field: Field, region: tuple[int, ...], size: tuple[int, ...]) -> None:
+    """By the least number of values a sample that leaves no gaps: those of samples where sides divide."""
+    x, y, width, height = region
+    down, right = -(-height // size[1]), -(-width // size[0])
+    rows = y + (torch.arange(size[1] * down) + 0.5) * height / (size[1] * down)
+    columns = x + (torch.arange(size[0] * right) + 0.5) * width / (size[0] * right)
+    at = torch.stack(torch.meshgrid(rows / HEIGHT, columns / WIDTH, indexing="ij"), -1)
+    values = field(at.view(-1, 2)).view(size[1], down, size[0], right, 3).mean((1, 3))
+    torch.testing.assert_close(field.grid(size=size, region=region), values, atol=2e-5, rtol=0)
+
+
 def test_field_is_continuous(field: Field) -> None:
     c = torch.rand(500, 2, generator=torch.Generator().manual_seed(0))
     for step in ((1e-5, 0), (0, 1e-5)):

@@ -159,7 +159,11 @@ class Field(ABC):
     def _resampled(self, window: Window, out: tuple[int, ...], where: Slices) -> Tensor:
         """Averages of enough field values per output sample that shrinking does not alias."""
         axes, repeats = positions(window, out, where)
-        at = torch.cartesian_prod(*axes).view(-1, len(out)).to(self.device)
-        values = torch.cat([self._at(part) for part in at.split(AT_ONCE)])
+        if all(b - a == n * k for (a, b), n, k in zip(window, out, repeats, strict=True)):  # of the samples themselves
+            whole = ((a + s.start * k, a + s.stop * k) for (a, _), s, k in zip(window, where, repeats, strict=True))
+            values = self._on_grid(tuple(whole))
+        else:
+            at = torch.cartesian_prod(*axes).view(-1, len(out)).to(self.device)
+            values = torch.cat([self._at(part) for part in at.split(AT_ONCE)])
         split = [n for s, k in zip(where, repeats, strict=True) for n in (s.stop - s.start, k)]
-        return values.view(*split, -1).mean(tuple(range(1, 2 * len(out), 2)))
+        return values.reshape(*split, -1).mean(tuple(range(1, 2 * len(out), 2)))
