@@ -113,10 +113,9 @@ def adapt(
     steps, passes = EFFORTS[effort]
     relaxed = search.relax(start, steps)
     with torch.no_grad():
-        better = search.loss(relaxed, smooth) < search.loss(first, smooth)
-    found = search.where(better, relaxed, first)
-    search.reckon(found)
-    return search.refine(found, passes)
+        limit = search.loss(first, smooth)
+    search.reckon(relaxed)
+    return search.refine(relaxed, passes, first, limit)
 
 
 class _Search:
@@ -204,17 +203,21 @@ class _Search:
         with torch.no_grad():
             return [half_up(v) for v in self.masked(latents)]
 
-    def refine(self, y: list[Tensor], passes: int) -> list[Tensor]:
-        """Integers → better integers: of every item the best that was met."""
+    def refine(self, y: list[Tensor], passes: int, instead: list[Tensor], limit: Tensor) -> list[Tensor]:
+        """Integers → better integers: of every item the best that was met.
+
+        It goes on from `instead` where L of y is not below the limit [B].
+        """
         curves = self._curves(y)
-        best, steps, tried = y, [torch.zeros_like(v) for v in y], y
-        least = torch.full((len(self.target),), math.inf, device=self.target.device)
-        share = torch.full_like(least, SHARE)
-        for _ in range(passes):
+        best, steps, tried = instead, [torch.zeros_like(v) for v in y], y
+        least, share = limit, torch.full_like(limit, SHARE)
+        for k in range(passes):
             loss, promising = self._promising(tried, curves)
             better = loss < least
             best, steps = self.where(better, tried, best), self.where(better, promising, steps)
             least, share = torch.minimum(loss, least), torch.where(better, share, share / 2)
+            if k == 0:  # anything is better than what nothing is known of
+                least, share = torch.where(better, least, math.inf), torch.full_like(share, SHARE)
             tried = [
                 v + step * (self.random(v) < with_axes(share, v.ndim - 1)) for v, step in zip(best, steps, strict=True)
             ]

@@ -1,5 +1,6 @@
 """The two searches for latents, on the small network of the tests."""
 
+import math
 import subprocess
 import sys
 
@@ -115,10 +116,25 @@ def test_refinement_makes_no_item_worse(model: PyramidModel) -> None:
     own = search(model, x)
     y = [half_up(v) for v in start(model, x)]
     y[0][1, 0, 3, 3] += 4  # as a bad search would leave it
-    better = own.refine(y, 8)
+    anything = torch.full((3,), math.inf)
+    better = own.refine(y, 8, y, anything)
     with torch.no_grad():
         assert (own.loss(better, smooth) < own.loss(y, smooth)).all()
-    assert all(torch.equal(a, b) for a, b in zip(own.refine(y, 1), y, strict=True))  # one gradient only looks
+    assert all(torch.equal(a, b) for a, b in zip(own.refine(y, 1, y, anything), y, strict=True))  # only looks
+
+
+def test_refinement_goes_on_from_what_is_better(model: PyramidModel) -> None:
+    x = batch()
+    own = search(model, x)
+    y = [half_up(v) for v in start(model, x)]
+    bad = [v + torch.tensor([3.0, 0.0]).view(-1, 1, 1, 1) for v in y]
+    with torch.no_grad():
+        limit = own.loss(y, smooth)
+    once, twice, better = (own.refine(bad, passes, y, limit) for passes in (1, 2, 8))
+    for found in (once, twice):
+        assert all(torch.equal(a[0], b[0]) for a, b in zip(found, y, strict=True))
+    with torch.no_grad():
+        assert (own.loss(better, smooth) < limit).all()
 
 
 def test_promised_steps_help_when_taken_alone(model: PyramidModel) -> None:
