@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -136,8 +137,8 @@ def encode(
         started = time.monotonic()
         victim = job.source if delete_source else None
         known = files.identity(victim) if victim else ()
-        whole = job.source is not None and not job.source.is_file()  # a pipe can be read but once
-        signal = formats.read(files.read(job.source) if job.source is None or whole else job.source, modality, variable)
+        regular = job.source if job.source is not None and os.path.isfile(job.source) else None
+        signal = formats.read(regular or files.read(job.source), modality, variable)  # a pipe can be read but once
         job.prepare()
         encoded = codec.compress(signal, settings, bar)
         check = partial(codec.verify, signal, encoded, chosen) if test or victim else None
@@ -210,7 +211,7 @@ def _suffix(kind: str | None, job: Job, modality: str, sort: str) -> str:
 
 def _kind(source: Path) -> tuple[str, str]:
     """Modality of a stream in a file, and "mesh" or "voxels" of a shape; what is wrong is said when it is decoded."""
-    if not source.is_file():  # a pipe can be read but once
+    if not os.path.isfile(source):  # a pipe can be read but once
         return "", ""
     try:
         with source.open("rb") as file:
